@@ -1,0 +1,118 @@
+"""The `aiochat` command: serve | chat | loadtest | config."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from aiochat.config import Config, as_toml, defaults, load
+from aiochat.errors import ConfigError, StartError
+from aiochat.memory import largest_memory_bytes
+
+_DISTRIBUTION = "aiochat-server"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; 0, or 2 after one line on standard error that says what is wrong."""
+    parsed = _parser().parse_args(arguments)
+    try:
+        return int(parsed.run(parsed))
+    except (ConfigError, StartError) as error:
+        print(f"aiochat: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("aiochat", description="A chat server for people and programs.")
+    parser.add_argument("--version", action="version", version=f"aiochat {_version()}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    serve = commands.add_parser("serve", help="run the server", description="Run the server until Ctrl-C or SIGTERM.")
+    _add_settings(serve)
+    serve.set_defaults(run=_serve)
+
+    config = commands.add_parser(
+        "config", help="print the settings in force", description="Print the settings in force, in the form of the file."
+    )
+    _add_settings(config)
+    config.set_defaults(run=_config)
+
+    chat = commands.add_parser("chat", help="chat in this terminal", description="Chat in this terminal.")
+    chat.add_argument("url", nargs="?", default="ws://127.0.0.1:8080/ws", metavar="URL", help="default: %(default)s")
+    chat.add_argument("--room", default="lobby", help="default: %(default)s")
+    chat.add_argument("--name", help="what to be called; default: nothing, as a guest")
+    chat.set_defaults(run=_chat)
+
+    loadtest = commands.add_parser("loadtest", help="measure a server", description="Measure a server under load.")
+    _add_loadtest(loadtest)
+    return parser
+
+
+def _add_settings(parser: argparse.ArgumentParser) -> None:
+    default = defaults()
+    parser.add_argument("--config", type=Path, metavar="FILE", help="settings that differ from the defaults (TOML)")
+    parser.add_argument("--host", help=f"where to listen; default: {default['server']['host']}")
+    parser.add_argument("--port", help=f"0 takes a free one; default: {default['server']['port']}")
+    parser.add_argument("--store", metavar="URL", help=f"the room log; default: {default['store']['url']}")
+    parser.add_argument(
+        "--log-level", metavar="LEVEL", help=f"debug, info, warning or error; default: {default['logging']['level']}"
+    )
+
+
+def _add_loadtest(parser: argparse.ArgumentParser) -> None:
+    try:
+        from aiochat import loadtest
+    except ImportError as error:
+        missing = error.name
+        parser.set_defaults(run=lambda parsed: _without_extra("loadtest", missing))
+    else:
+        loadtest.add_arguments(parser)
+        parser.set_defaults(run=loadtest.main)
+
+
+def _without_extra(extra: str, missing: str | None) -> int:
+    raise StartError(f"{missing} is not installed: pip install '{_DISTRIBUTION}[{extra}]'")
+
+
+def _settings(parsed: argparse.Namespace) -> Config:
+    flags: dict[str, dict[str, Any]] = {}
+    for section, key, value in (
+        ("server", "host", parsed.host),
+        ("server", "port", parsed.port),
+        ("store", "url", parsed.store),
+        ("logging", "level", parsed.log_level),
+    ):
+        if value is not None:
+            flags.setdefault(section, {})[key] = value
+    return load(parsed.config, flags)
+
+
+def _serve(parsed: argparse.Namespace) -> int:
+    from aiochat.serve import serve
+
+    serve(_settings(parsed))
+    return 0
+
+
+def _config(parsed: argparse.Namespace) -> int:
+    config = _settings(parsed)
+    print(as_toml(config))
+    print(f"\n# The largest memory that these settings allow: {largest_memory_bytes(config) / (1 << 30):.2f} GiB")
+    return 0
+
+
+def _chat(parsed: argparse.Namespace) -> int:
+    from aiochat.terminal import chat
+
+    return chat(parsed.url, parsed.room, parsed.name)
+
+
+def _version() -> str:
+    try:
+        return version(_DISTRIBUTION)
+    except PackageNotFoundError:
+        return "(not installed)"

@@ -1,0 +1,50 @@
+"""One session of a person or program: state only, no sockets. The hub alone changes it."""
+
+import secrets
+from base64 import b32encode
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from aiochat.codecs import Codec
+from aiochat.errors import Reply
+from aiochat.limits import Budget, Strikes
+from aiochat.messages import Command, Event
+from aiochat.outbox import Outbox
+
+if TYPE_CHECKING:
+    from aiochat.room import Room
+
+
+def random_id() -> str:
+    """A short random id: 40 bits in 8 letters and digits."""
+    return b32encode(secrets.token_bytes(5)).decode().lower()
+
+
+class Client:
+    """`commands` wait for the hub's next turn; while `waiting` (for the log) they stay, in order, for a later one.
+
+    A `Reply` among the commands is what the codec refused; it is answered in its place.
+    """
+
+    __slots__ = (
+        "answers", "bad_messages", "budget", "codec", "commands", "feed_on", "id", "leaving", "messages_in",
+        "name", "outbox", "queued_bytes", "refusals", "rooms", "waiting",
+    )  # fmt: skip
+
+    def __init__(self, id: str, codec: Codec, outbox: Outbox, name: str | None) -> None:
+        self.id = id
+        self.codec = codec
+        self.outbox = outbox
+        self.name = name
+        self.rooms: tuple[Room, ...] = ()
+        self.commands: list[Command | Reply] | None = None
+        self.queued_bytes = 0
+        self.waiting = False
+        self.leaving = False  # its connection is gone; it goes once its commands are applied
+        self.feed_on: Callable[[], None] | None = None  # its connection, which waits for the end of `waiting`
+        self.answers: list[Event] | None = None
+        self.messages_in = 0
+        # Made when first needed, so that those who only listen do not pay for them.
+        self.budget: Budget | None = None
+        self.refusals: Strikes | None = None
+        self.bad_messages: Strikes | None = None

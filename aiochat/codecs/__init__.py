@@ -1,0 +1,61 @@
+"""The codecs by subprotocol, and how events become batches: encoded once per codec, whatever the number of clients."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import structlog
+
+from aiochat.codecs.contract import Codec
+from aiochat.codecs.text import TextCodec
+from aiochat.config import Batch as BatchLimits
+from aiochat.messages import Event, Message
+from aiochat.outbox import Batch
+
+__all__ = ["CODECS", "DEFAULT_CODEC", "Codec", "batches", "event_batch"]
+
+DEFAULT_CODEC: Final[Codec] = TextCodec()
+CODECS: Final[dict[str, Codec]] = {codec.subprotocol: codec for codec in (DEFAULT_CODEC,)}
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+
+def batches(codec: Codec, messages: Sequence[Message], limits: BatchLimits) -> list[Batch]:
+    """The messages as batches of at most `limits.max_messages` and `max_bytes`; a larger message travels alone."""
+    payloads = _encoded(codec.encode_message, messages)
+    if len(payloads) <= limits.max_messages and sum(map(len, payloads)) <= limits.max_bytes:
+        return [Batch(codec.frame(payloads), len(payloads))] if payloads else []
+    return [Batch(codec.frame(piece), len(piece)) for piece in _pieces(payloads, limits)]
+
+
+def event_batch(codec: Codec, events: Sequence[Event]) -> Batch:
+    """One client's private events of a turn."""
+    payloads = [payload for encoded in _encoded(codec.encode_event, events) for payload in encoded]
+    return Batch(codec.frame(payloads), len(payloads))
+
+
+def _encoded(encode: Callable[[Any], Any], events: Sequence[Event]) -> list[Any]:
+    try:
+        return [encode(event) for event in events]
+    except Exception:
+        return [payload for event in events if (payload := _encoded_alone(encode, event)) is not None]
+
+
+def _encoded_alone(encode: Callable[[Any], Any], event: Event) -> Any:
+    """What one event becomes, or None where it fails: it is left out, and the others go."""
+    try:
+        return encode(event)
+    except Exception:
+        _log.exception("event_not_encoded", type=type(event).__name__, room=getattr(event, "room", None))
+        return None
+
+
+def _pieces(payloads: Sequence[bytes], limits: BatchLimits) -> list[list[bytes]]:
+    pieces: list[list[bytes]] = [[]]
+    size = 0
+    for payload in payloads:
+        if pieces[-1] and (len(pieces[-1]) >= limits.max_messages or size + len(payload) > limits.max_bytes):
+            pieces.append([])
+            size = 0
+        pieces[-1].append(payload)
+        size += len(payload)
+    return pieces

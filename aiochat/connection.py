@@ -1,0 +1,380 @@
+"""One upgraded socket: bytes in, batches out, close. The only module that touches what aiohttp keeps private.
+
+The take-over: aiohttp answers the upgrade, then `Connection` becomes the transport's protocol and aiohttp lets go of
+everything it held, which leaves no task and no timer per connection. `check_contract` says whether this aiohttp still
+has the parts it needs; tests/test_takeover.py tries them out.
+"""
+
+import asyncio
+import inspect
+import socket
+import sys
+from typing import TYPE_CHECKING, Final, cast
+
+import aiohttp
+import structlog
+from aiohttp import WSMsgType, web
+from aiohttp.http import WebSocketError, WebSocketReader
+from aiohttp._websocket.reader import WebSocketDataQueue
+from aiohttp.web_protocol import RequestHandler
+
+from aiochat.client import Client, random_id
+from aiochat.codecs import Codec
+from aiochat.config import Socket as SocketSettings
+from aiochat.errors import Close, Disconnect, Reply, StartError
+from aiochat.frames import may_be_received
+from aiochat.limits import Budget
+from aiochat.messages import Command
+from aiochat.outbox import Outbox
+
+if TYPE_CHECKING:
+    from aiochat.connections import Connections
+
+_SLICE_BYTES: Final = 4096  # fed to the reader at once: 64 KiB of tiny frames in one go held everybody up for 266 ms
+_MAX_PAUSE_SECONDS: Final = 5.0
+_MASK_BIT: Final = 0x80
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+
+def check_contract() -> None:
+    """Raise `StartError` where this aiohttp lacks a part that the take-over needs."""
+    needed = (
+        (web.WebSocketResponse, "_post_start", ["self", "request", "protocol", "writer"]),
+        (RequestHandler, "set_parser", ["self", "parser", "data_received_cb"]),
+        (RequestHandler, "connection_lost", ["self", "exc"]),
+        (RequestHandler, "keep_alive", ["self", "val"]),
+    )
+    for owner, name, parameters in needed:
+        if list(inspect.signature(getattr(owner, name, len)).parameters) != parameters:
+            raise StartError(
+                f"aiohttp {aiohttp.__version__} does not fit: {owner.__name__}.{name} has changed;"
+                " known to work are aiohttp>=3.14.3,<3.15"
+            )
+
+
+class _Early:
+    """Stands in for aiohttp's parser until the take-over: keeps what the client sent along with its handshake.
+
+    That is at most what aiohttp reads ahead, 64 KiB and one read of the transport.
+    """
+
+    def __init__(self) -> None:
+        self.data = b""
+
+    def feed_data(self, data: bytes) -> tuple[bool, bytes]:
+        self.data += data
+        return False, b""
+
+    def feed_eof(self) -> None:
+        """aiohttp lets go of its parser."""
+
+
+class Upgrade(web.WebSocketResponse):
+    """The 101 answer. Returning it from a handler closes nothing: by then the socket is a `Connection`'s."""
+
+    def __init__(self, subprotocols: tuple[str, ...]) -> None:
+        super().__init__(protocols=subprotocols, compress=False)
+        self._early = _Early()
+
+    def _post_start(self, request: web.BaseRequest, protocol: str | None, writer: object) -> None:
+        http = request.protocol
+        http.set_parser(cast(WebSocketReader, self._early))
+        http.keep_alive(False)
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """Nothing: the response never ends as far as aiohttp is concerned."""
+
+    def take_over(
+        self, request: web.Request, shared: "Connections", codec: Codec, room: str, name: str | None
+    ) -> "Connection | None":
+        """Make the socket that of a client that joins `room`; None if the peer has gone meanwhile."""
+        http, transport = request.protocol, request.transport
+        if transport is None or transport.is_closing():
+            return None
+        connection = Connection(shared, transport, request.remote or "", codec, name)
+        transport.set_protocol(connection)
+        http.transport = None  # with it set, connection_lost would close the socket
+        http.connection_lost(None)
+        shared.add(connection)
+        shared.hub.attach(connection.client, room)
+        if self._early.data:
+            connection.data_received(self._early.data)
+        return connection
+
+
+class Inlet(WebSocketDataQueue):
+    """Where every reader of this server delivers: the reader in use is always that of `connection`."""
+
+    connection: "Connection"
+
+    def __init__(self) -> None:  # the queue of the superclass, and its 760 bytes, is not needed
+        pass
+
+    def feed_data(self, message: aiohttp.WSMessage, size: int) -> None:  # type: ignore[override]
+        kind, payload, _ = message
+        if kind is WSMsgType.TEXT or kind is WSMsgType.BINARY:
+            self.connection.message_received(payload)
+        elif kind is WSMsgType.PING:
+            self.connection.unanswered_ping = bytes(payload)
+        elif kind is WSMsgType.CLOSE:
+            self.connection.close_received(payload)
+
+    def set_exception(self, exc: BaseException, exc_cause: BaseException | None = None) -> None:  # type: ignore[override]
+        self.connection.reading_failed(exc)
+
+
+class Connection(asyncio.Protocol):
+    """The protocol of one upgraded socket, from the take-over until it is lost."""
+
+    __slots__ = (
+        "_address", "_budget", "_bytes_in", "_close_code", "_close_reason", "_is_deaf", "_is_held", "_is_throttled",
+        "_opened", "_reader", "_rest", "_shared", "_transport", "beat", "client", "heard", "next_ping", "outbox",
+        "unanswered_ping",
+    )  # fmt: skip
+
+    def __init__(
+        self, shared: "Connections", transport: asyncio.Transport, address: str, codec: Codec, name: str | None
+    ) -> None:
+        self._shared = shared
+        self._transport = transport
+        self._address = sys.intern(address)
+        self._opened = shared.loop.time()
+        self._reader: WebSocketReader | None = None  # made at the first byte
+        self._rest: memoryview | None = None  # read, but held back until the hub has taken what came before
+        self._budget: Budget | None = None
+        self._is_held = False
+        self._is_throttled = False
+        self._is_deaf = False  # nothing more is parsed
+        self._bytes_in = 0
+        self._close_code: int = Close.ABNORMAL
+        self._close_reason = ""
+        self.unanswered_ping: bytes | None = None
+        self.heard = self.beat = self.next_ping = 0
+        self.outbox = Outbox(transport, shared.backlog, self)
+        self.client = Client(random_id(), codec, self.outbox, name)
+        _set_socket_options(transport, shared.config.socket)
+
+    # What the transport calls.
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes from the client; within the budget and its share of the inbox they are parsed at once."""
+        shared = self._shared
+        self.heard = shared.keepalive.ticks
+        self._bytes_in += len(data)
+        if self._is_deaf:
+            return
+        if shared.config.limits.bytes_per_second:
+            self._spend(len(data))
+        if self._rest is not None:
+            data = bytes(self._rest) + data
+            self._rest = None
+        if self._is_held:
+            self._rest = memoryview(data)
+        elif self._reader is not None:
+            self._feed(data)
+        else:
+            self._begin(data)
+
+    def pause_writing(self) -> None:
+        """The write buffer is full."""
+        self.outbox.pause()
+
+    def resume_writing(self) -> None:
+        """The write buffer has drained."""
+        self.outbox.resume()
+
+    def eof_received(self) -> bool:
+        """The client sends no more: a WebSocket has no half-open state, so the transport may close."""
+        self.outbox.seal(Close.ABNORMAL, "the client ended the connection without a Close")
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The socket is gone."""
+        self.outbox.seal(Close.ABNORMAL, "the connection was lost")
+        self.outbox.clear()
+        self._is_deaf = True
+        self._transport = self._reader = self._rest = None
+        self._shared.discard(self, self._address)
+        if self._shared.config.logging.connections:
+            self._log_closed()
+
+    # What the reader calls.
+
+    def message_received(self, payload: bytes) -> None:
+        """A whole message: decoded, it waits for the hub's next turn."""
+        if self.outbox.is_sealed:
+            return
+        client = self.client
+        client.messages_in += 1
+        command: Command | Reply | None
+        try:
+            command = client.codec.decode(payload)
+        except Reply as reply:
+            command = reply
+        except Disconnect as end:
+            self._end_deaf(end.code, end.reason)
+            return
+        except Exception:
+            _log.exception("message_not_decoded", client=client.id, bytes=len(payload))
+            command = Reply("bad_message", "this message cannot be read")
+        if command is not None:
+            self._shared.hub.submit(client, command, len(payload))
+
+    def close_received(self, code: int) -> None:
+        """The client's Close: answered in kind (RFC 6455 section 5.5.1), unless we closed first."""
+        if self._is_deaf:
+            return
+        self._is_deaf = True
+        if not self.outbox.is_sealed:
+            self.outbox.clear()
+            answer = Close.NORMAL if not code else code if may_be_received(code) else Close.PROTOCOL_ERROR
+            self.outbox.close(answer, "")
+        if self._transport is not None:
+            self._transport.close()
+
+    def reading_failed(self, error: BaseException) -> None:
+        """The reader gave up: the client's fault, with its code, or ours."""
+        if isinstance(error, WebSocketError):
+            limit = self._shared.config.limits.max_message_bytes
+            is_too_big = error.code == Close.TOO_BIG
+            self._end_deaf(error.code, f"a message holds {limit} bytes at most" if is_too_big else str(error))
+        else:
+            _log.error("reading_failed", client=self.client.id, exc_info=error)
+            self._end_deaf(Close.INTERNAL_ERROR, "internal error")
+
+    # What the outbox calls.
+
+    def sealed(self, code: int, reason: str) -> None:
+        """The end has begun: out of its rooms now, and gone after the grace."""
+        shared = self._shared
+        self._close_code, self._close_reason = code, reason
+        if code == Close.SLOW and not self._is_deaf:
+            _log.warning(
+                "client_dropped",
+                client=self.client.id,
+                reason=reason,
+                queued_messages=self.outbox.queued_messages,
+                queued_bytes=self.outbox.queued_bytes,
+                stalled_seconds=round(shared.backlog.stalled_seconds(self.outbox), 3),
+            )
+        shared.keepalive.discard(self)
+        shared.keepalive.end(self)
+        shared.hub.detach(self.client)
+
+    # What the timer calls.
+
+    @property
+    def is_reading(self) -> bool:
+        """Whether the client can be heard: not while we pause."""
+        return not (self._is_held or self._is_throttled)
+
+    def ping(self) -> None:
+        """Ask for a sign of life."""
+        self.outbox.ping()
+
+    def silent(self) -> None:
+        """Nothing was heard in time."""
+        self.outbox.close(Close.SILENT, "nothing heard in time")
+
+    def abort(self) -> None:
+        """Drop the socket and what it holds, whether the client reads or not."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    # Within.
+
+    def _begin(self, data: bytes) -> None:
+        if len(data) < 2:
+            self._rest = memoryview(data)
+            return
+        if not data[1] & _MASK_BIT:  # the reader takes unmasked frames; whoever does not mask does so from the first on
+            self._end_deaf(Close.PROTOCOL_ERROR, "frames from a client must be masked")
+            return
+        limit = self._shared.config.limits.max_message_bytes + 1  # the reader's limit is exclusive
+        self._reader = WebSocketReader(self._shared.inlet, limit, compress=False, decode_text=False)
+        self._feed(data)
+
+    def _feed(self, data: bytes | memoryview) -> None:
+        shared, reader, client = self._shared, self._reader, self.client
+        assert reader is not None
+        shared.inlet.connection = self
+        for start in range(0, len(data), _SLICE_BYTES):
+            reader.feed_data(data[start : start + _SLICE_BYTES])
+            if self._is_deaf:
+                return
+            if shared.hub.is_full(client):
+                self._is_held = True
+                self._rest = memoryview(data)[start + _SLICE_BYTES :]
+                self._set_reading()
+                shared.hub.hold(client, self._feed_on)
+                break
+        if self.unanswered_ping is not None:
+            self.outbox.pong(self.unanswered_ping)
+            self.unanswered_ping = None
+
+    def _feed_on(self) -> None:
+        rest, self._rest = self._rest, None
+        self._is_held = False
+        if rest and not self._is_deaf:
+            self._feed(rest)
+        self._set_reading()
+
+    def _spend(self, size: int) -> None:
+        shared = self._shared
+        rate = shared.config.limits.bytes_per_second
+        now = shared.loop.time()
+        if self._budget is None:
+            self._budget = Budget(rate, rate, now)
+        debt_seconds = self._budget.spend(size, now)
+        if debt_seconds and not self._is_throttled:
+            self._is_throttled = True
+            self._set_reading()
+            shared.loop.call_later(min(debt_seconds, _MAX_PAUSE_SECONDS), self._unthrottle)
+
+    def _unthrottle(self) -> None:
+        self._is_throttled = False
+        self._set_reading()
+
+    def _set_reading(self) -> None:
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        if not self.is_reading:
+            transport.pause_reading()
+        elif not transport.is_reading():
+            self.heard = self._shared.keepalive.ticks
+            transport.resume_reading()
+
+    def _end_deaf(self, code: int, reason: str) -> None:
+        """Close, and parse nothing more. What still comes is read and dropped: unread, it would make the kernel reset
+        the connection before the client has seen the Close."""
+        self._is_deaf = True
+        self.outbox.close(code, reason)
+        if self._transport is not None and self._transport.can_write_eof() and not self._transport.is_closing():
+            self._transport.write_eof()
+
+    def _log_closed(self) -> None:
+        _log.info(
+            "connection_closed",
+            client=self.client.id,
+            code=int(self._close_code),
+            reason=self._close_reason,
+            seconds=round(self._shared.loop.time() - self._opened, 3),
+            messages_in=self.client.messages_in,
+            messages_out=self.outbox.messages_out,
+            bytes_in=self._bytes_in,
+            bytes_out=self.outbox.bytes_out,
+        )
+
+
+def _set_socket_options(transport: asyncio.Transport, settings: SocketSettings) -> None:
+    """Bound the kernel's and the transport's memory for one client, and how long the kernel keeps a dead link."""
+    transport.set_write_buffer_limits(high=settings.write_buffer_bytes)
+    connected = transport.get_extra_info("socket")
+    if connected is None:
+        return
+    connected.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, settings.send_buffer_bytes)
+    if settings.user_timeout_seconds and hasattr(socket, "TCP_USER_TIMEOUT") and connected.family != socket.AF_UNIX:
+        milliseconds = int(settings.user_timeout_seconds * 1000)
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)

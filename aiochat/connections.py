@@ -1,0 +1,54 @@
+"""Every upgraded socket of this server, and what they share: the hub, the timer, the backlog, the reader's inlet."""
+
+import asyncio
+
+from aiochat.config import Config
+from aiochat.connection import Connection, Inlet
+from aiochat.hub import Hub
+from aiochat.keepalive import Keepalive
+from aiochat.limits import Addresses
+from aiochat.outbox import Backlog
+
+
+class Connections:
+    """One for a chat. Counts what is open, and ends all of it at once."""
+
+    def __init__(self, config: Config, hub: Hub) -> None:
+        self.config = config
+        self.hub = hub
+        self.loop = asyncio.get_running_loop()
+        self.backlog = Backlog(config.queue, self.loop.time)
+        self.keepalive = Keepalive(config.keepalive, self._every_second)
+        self.addresses = Addresses(config.limits.max_clients_per_address, config.limits.max_addresses)
+        self.inlet = Inlet()
+        self._open: set[Connection] = set()
+        self._all_gone: asyncio.Future[None] | None = None
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def add(self, connection: Connection) -> None:
+        """A socket was taken over."""
+        self._open.add(connection)
+        self.keepalive.add(connection)
+
+    def discard(self, connection: Connection, address: str) -> None:
+        """A socket is gone."""
+        self._open.discard(connection)
+        self.addresses.release(address)
+        if self._all_gone is not None and not self._open and not self._all_gone.done():
+            self._all_gone.set_result(None)
+
+    async def close_all(self, code: int, reason: str, within_seconds: float) -> None:
+        """Tell every client to go, and drop who is still there after `within_seconds`."""
+        self._all_gone = self.loop.create_future()
+        for connection in list(self._open):
+            connection.outbox.close(code, reason)
+        if self._open:
+            await asyncio.wait([self._all_gone], timeout=within_seconds)
+        for connection in list(self._open):
+            connection.abort()
+
+    def _every_second(self) -> None:
+        self.backlog.check_stalls()
+        self.hub.check_waits()

@@ -1,0 +1,64 @@
+"""The two ways to fail: a `Reply`, after which the connection lives, and a `Disconnect`, which ends it.
+
+Each carries what to send; the hub and the connection turn it into bytes in one place.
+"""
+
+from enum import IntEnum
+
+
+class Close(IntEnum):
+    """Close codes: RFC 6455 section 7.4.1, and our own from 4000 up (docs/protocol.md)."""
+
+    NORMAL = 1000
+    GOING_AWAY = 1001
+    PROTOCOL_ERROR = 1002
+    ABNORMAL = 1006
+    NOT_UTF8 = 1007
+    TOO_BIG = 1009
+    INTERNAL_ERROR = 1011
+    RESTART = 1012
+    OVERLOADED = 1013
+    SLOW = 4000
+    SILENT = 4001
+    BAD_REQUEST = 4400
+    FLOODING = 4429
+
+
+class Reply(Exception):
+    """A refusal the client is told of: `code` from docs/protocol.md, `reason` a sentence, `field` what was wrong.
+
+    `retry_after_ms` says when trying again makes sense; `None` means never.
+    """
+
+    def __init__(self, code: str, reason: str, *, field: str | None = None, retry_after_ms: int | None = None) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+        self.field = field
+        self.retry_after_ms = retry_after_ms
+
+
+class Disconnect(Exception):
+    """The end of one connection: the Close frame's code and reason."""
+
+    def __init__(self, code: Close, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+
+
+class ConfigError(Exception):
+    """A setting that cannot be used: one line that names the key, what it got and what it takes."""
+
+
+class StartError(Exception):
+    """The server cannot start: one line that says why and what to do."""
+
+
+class StoreError(Exception):
+    """The room log could not do what was asked; publishers are told `unavailable`."""
+
+
+def unavailable(reason: str = "the history is not available") -> Reply:
+    """What a publisher or reader gets while the room log does not answer."""
+    return Reply("unavailable", reason, retry_after_ms=1000)

@@ -1,0 +1,326 @@
+"""The one coroutine that owns rooms and clients. A turn takes everything that arrived and applies it; it never waits.
+
+    submit -> inbox -> turn: commands -> room log -> its answer, an item like any other -> fan-out -> outboxes
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from sys import getsizeof
+from typing import Any, Final
+
+import msgspec
+import structlog
+
+from aiochat.client import Client
+from aiochat.codecs import event_batch
+from aiochat.commands import COMMANDS, COSTS, enter, leave_all
+from aiochat.config import Config
+from aiochat.directory import LocalDirectory
+from aiochat.errors import Close, Reply, StoreError, unavailable
+from aiochat.limits import Budget, Strikes
+from aiochat.logqueue import LogQueue
+from aiochat.messages import Command, Error, Event, Message, Publish, Sender
+from aiochat.room import Room
+from aiochat.roomlog import Draft, Page, RoomLog
+
+_INBOX_BYTES_PER_CLIENT: Final = 128 << 10
+_REFUSALS_ALLOWED: Final = (100, 10.0)  # within so many seconds, then 4429
+_BAD_MESSAGES_ALLOWED: Final = (20, 60.0)  # likewise 4400
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+
+class Hub:
+    """Rooms, clients and the turn. Everything but `run` may be called from outside it, on the loop's thread."""
+
+    def __init__(self, config: Config, log: RoomLog, directory: LocalDirectory) -> None:
+        self.config = config
+        self.directory = directory
+        self.clients: dict[str, Client] = {}
+        self.rooms: dict[str, Room] = {}
+        self._loop = asyncio.get_running_loop()
+        self._log = LogQueue(config.store, log, self._loop.time, self._item)
+        self._sleeping: asyncio.Future[None] | None = None
+        self._inbox: list[Client] = []  # who has commands for the next turn
+        self._inbox_bytes = 0
+        self._items: deque[Callable[[], None]] = deque()  # joins and losses of connections, the log's answers
+        self._held: list[Callable[[], None]] = []  # connections that stopped reading until the turn is over
+        self._answering: list[Client] = []
+        self._deliveries: list[tuple[Room, Sequence[Message]]] = []
+        self._flushed: asyncio.Future[None] | None = None
+        self._now = 0.0  # loop time of this turn
+        self._ts = 0  # wall clock of this turn, Unix milliseconds
+
+    # What connections call.
+
+    def attach(self, client: Client, room: str) -> None:
+        """A new client comes, and joins `room` before any of its commands is applied."""
+        self.clients[client.id] = client
+        client.waiting = True
+        self._item(partial(enter, self, client, room, client.name, quiet=client.name is None))
+
+    def detach(self, client: Client) -> None:
+        """A client goes, after the commands it has already sent."""
+        self._item(partial(self._detach, client))
+
+    def submit(self, client: Client, command: Command | Reply, size: int) -> None:
+        """Queue a command of `size` bytes for the next turn."""
+        if client.commands is None:
+            client.commands = [command]
+            if not client.waiting:
+                self._inbox.append(client)
+                if self._sleeping is not None:
+                    self._wake()
+        else:
+            client.commands.append(command)
+        client.queued_bytes += size
+        self._inbox_bytes += size
+
+    def is_full(self, client: Client) -> bool:
+        """Whether `client` has used its share of the inbox, or the inbox is full for everybody."""
+        return (
+            client.commands is not None
+            and (
+                len(client.commands) >= self.config.hub.inbox_per_client
+                or client.queued_bytes >= _INBOX_BYTES_PER_CLIENT
+            )
+        ) or self._inbox_bytes >= self.config.hub.inbox_bytes
+
+    def hold(self, client: Client, feed_on: Callable[[], None]) -> None:
+        """Call `feed_on` when the client's commands have been taken."""
+        if client.waiting:
+            client.feed_on = feed_on
+        else:
+            self._held.append(feed_on)
+            self._wake()
+
+    # What the embedding application calls.
+
+    def publish(self, room: str, text: str | None, data: Any) -> asyncio.Future[int]:
+        """Publish a message of nobody's; the future has its offset, or a `Reply` `unavailable`."""
+        published: asyncio.Future[int] = self._loop.create_future()
+        self._item(partial(self._publish, room, text, data, published))
+        return published
+
+    def flush(self) -> asyncio.Future[None]:
+        """Done when everything that has arrived so far has been fanned out."""
+        if self._flushed is None:
+            self._flushed = self._loop.create_future()
+        self._wake()
+        return self._flushed
+
+    # What the timer calls, about once a second.
+
+    def check_waits(self) -> None:
+        """Refuse what has waited too long for the room log."""
+        self._item(self._refuse_late)
+
+    # The turn.
+
+    async def run(self) -> None:
+        """Take turns until cancelled."""
+        window_seconds = self.config.batch.window_ms / 1000
+        while True:
+            if not (self._inbox or self._items or self._held):
+                self._sleeping = self._loop.create_future()
+                await self._sleeping
+            if window_seconds:
+                await asyncio.sleep(window_seconds)
+            await self.turn()
+            if self._inbox or self._items or self._held:
+                await asyncio.sleep(0)
+
+    async def turn(self) -> None:
+        """Apply everything that has arrived; awaits nothing but a breath for the loop within a large fan-out."""
+        self._now = self._loop.time()
+        self._ts = time.time_ns() // 1_000_000
+        self._apply_commands()
+        while True:
+            await self._apply_items()
+            self._append()
+            if not self._items:
+                break
+        held, self._held = self._held, []
+        for feed_on in held:
+            feed_on()
+        if self._flushed is not None and not (self._inbox or self._log.is_busy):
+            self._flushed.set_result(None)
+            self._flushed = None
+
+    def _item(self, item: Callable[[], None]) -> None:
+        self._items.append(item)
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._sleeping is not None:
+            if not self._sleeping.done():
+                self._sleeping.set_result(None)
+            self._sleeping = None
+
+    async def _apply_items(self) -> None:
+        """In order, and with what they deliver: a join after an append must not see its messages twice."""
+        for _ in range(len(self._items)):
+            item = self._items.popleft()
+            try:
+                item()
+                if self._deliveries:
+                    await self._deliver()
+            except Exception:
+                _log.exception("item_failed")
+        self._flush_answers()
+
+    def _apply_commands(self) -> None:
+        senders, self._inbox = self._inbox, []
+        for client in senders:
+            commands, client.commands = client.commands or [], None
+            self._inbox_bytes -= client.queued_bytes
+            client.queued_bytes = 0
+            for index, command in enumerate(commands, 1):
+                self._apply(client, command)
+                if client.waiting and index < len(commands):
+                    client.commands = commands[index:]
+                    break
+            if client.leaving:
+                self.detach(client)
+
+    def _apply(self, client: Client, command: Command | Reply) -> None:
+        kind = type(command)
+        try:
+            if self.config.limits.messages_per_second:
+                self._check_rate(client, kind)
+            COMMANDS[kind](self, client, command)
+        except Reply as reply:
+            self.refuse(client, reply, command)
+        except Exception:
+            _log.exception("command_failed", client=client.id, command=kind.__name__)
+            client.outbox.close(Close.INTERNAL_ERROR, "internal error")
+
+    def _check_rate(self, client: Client, kind: type[Command | Reply]) -> None:
+        limits = self.config.limits
+        if client.budget is None:
+            client.budget = Budget(limits.messages_per_second, limits.burst_messages, self._now)
+        wait_seconds = client.budget.take(COSTS.get(kind, 1), self._now)
+        if wait_seconds:
+            reason = f"more than {limits.messages_per_second:g} messages a second"
+            raise Reply("rate_limited", reason, retry_after_ms=int(wait_seconds * 1000) + 1)
+
+    def refuse(self, client: Client, reply: Reply, command: Command | Reply) -> None:
+        name = command.__struct_config__.tag if isinstance(command, Command) else None
+        self.answer(
+            client, Error(reply.code, reply.reason, str(name) if name else None, reply.field, reply.retry_after_ms)
+        )
+        if reply.code == "rate_limited":
+            client.refusals = client.refusals or Strikes()
+            if client.refusals.add(*_REFUSALS_ALLOWED, self._now):
+                self._flush_answers()
+                client.outbox.close(Close.FLOODING, "too many messages")
+        elif reply.code == "bad_message":
+            client.bad_messages = client.bad_messages or Strikes()
+            if client.bad_messages.add(*_BAD_MESSAGES_ALLOWED, self._now):
+                client.outbox.close(Close.BAD_REQUEST, "too many bad messages")
+
+    def _detach(self, client: Client) -> None:
+        if client.waiting or client.commands is not None:
+            client.leaving = True
+            return
+        if self.clients.pop(client.id, None) is not None:
+            client.feed_on = None
+            leave_all(self, client)
+
+    # What the commands use.
+
+    def room(self, name: str) -> Room:
+        """The room of this name, made if need be."""
+        room = self.rooms.get(name)
+        if room is None:
+            room = self.rooms[name] = Room(name)
+        return room
+
+    def forget_if_idle(self, room: Room) -> None:
+        """Let go of a room that nobody is in and nothing is on its way to."""
+        if room.is_idle and self.rooms.get(room.name) is room:
+            del self.rooms[room.name]
+
+    def answer(self, client: Client, event: Event) -> None:
+        """Tell one client; all events of a turn for it go out together."""
+        if client.answers is None:
+            client.answers = [event]
+            self._answering.append(client)
+        else:
+            client.answers.append(event)
+
+    def draft(self, room: Room, sender: Sender, text: str | None, data: Any, publisher: Any) -> None:
+        """Put a message into the next append. Raises `Reply` `unavailable` when too much waits for the log."""
+        size = getsizeof(text) + (len(msgspec.json.encode(data)) if data is not None else 0)
+        self._log.add(room, Draft(sender, text, data, self._ts, size, publisher))
+
+    def read(self, room: str, limit: int, then: Callable[[Page | StoreError], None]) -> None:
+        """Ask the log for the newest messages of a room; `then` is called within a turn, in any case."""
+        self._log.read(room, limit, then)
+
+    def go_on(self, client: Client) -> None:
+        """The client waits no longer: its commands count again."""
+        client.waiting = False
+        if client.commands is not None:
+            self._inbox.append(client)
+        elif client.leaving:
+            self.detach(client)
+        if client.feed_on is not None:
+            self._held.append(client.feed_on)
+            client.feed_on = None
+
+    # The log's answers and the fan-out.
+
+    def _publish(self, name: str, text: str | None, data: Any, published: asyncio.Future[int]) -> None:
+        room = self.room(name)
+        try:
+            self.draft(room, Sender(), text, data, published)
+        except Reply as reply:
+            published.set_exception(reply)
+            self.forget_if_idle(room)
+
+    def _append(self) -> None:
+        for room in self._log.append(self._appended):
+            self.forget_if_idle(room)
+
+    def _appended(self, batch: Mapping[str, list[Draft]], result: Mapping[str, Page] | StoreError) -> None:
+        for name, drafts in batch.items():
+            if isinstance(result, StoreError):
+                self._refuse_publishers(drafts)
+                continue
+            page = result[name]
+            room = self.rooms.get(name)
+            if room is not None:
+                self._deliveries.append((room, page.messages))
+            for draft, message in zip(drafts, page.messages, strict=True):
+                if draft.publisher.__class__ is not Client and not draft.publisher.done():
+                    draft.publisher.set_result(message.offset)
+
+    async def _deliver(self) -> None:
+        self._flush_answers()
+        deliveries, self._deliveries = self._deliveries, []
+        for room, messages in deliveries:
+            for _ in room.fan_out(messages, self.config.batch):
+                await asyncio.sleep(0)
+
+    def _flush_answers(self) -> None:
+        answering, self._answering = self._answering, []
+        for client in answering:
+            answers, client.answers = client.answers or [], None
+            client.outbox.send(event_batch(client.codec, answers))
+
+    def _refuse_late(self) -> None:
+        refused, rooms = self._log.refuse_late()
+        self._refuse_publishers(refused)
+        for room in rooms:
+            self.forget_if_idle(room)
+
+    def _refuse_publishers(self, drafts: Iterable[Draft]) -> None:
+        for draft in drafts:
+            if isinstance(draft.publisher, Client):
+                self.refuse(draft.publisher, unavailable(), Publish())
+            elif not draft.publisher.done():
+                draft.publisher.set_exception(unavailable())

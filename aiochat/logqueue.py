@@ -1,0 +1,96 @@
+"""The hub's side of the room log: what waits for it, bounded in number, bytes and time; one append is in flight.
+
+While an append is in flight the next one's batch grows, so that a slow log makes bigger batches and nobody waits for it.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from itertools import chain
+
+from aiochat.config import Store
+from aiochat.errors import StoreError, unavailable
+from aiochat.room import Room
+from aiochat.roomlog import Draft, Page, RoomLog
+
+_Drafts = Mapping[str, list[Draft]]
+_Appended = Callable[[_Drafts, Mapping[str, Page] | StoreError], None]
+_Read = Callable[[Page | StoreError], None]
+
+
+class LogQueue:
+    """Answers come through `put_item`, so that they are applied within a turn."""
+
+    def __init__(
+        self, limits: Store, log: RoomLog, time: Callable[[], float], put_item: Callable[[Callable[[], None]], None]
+    ) -> None:
+        self._limits = limits
+        self._log = log
+        self._time = time
+        self._put_item = put_item
+        self._rooms: list[Room] = []  # those with drafts
+        self._messages = 0
+        self._bytes = 0
+        self._in_flight: _Drafts | None = None
+        self._in_flight_since = 0.0
+        self._is_late = False
+        self._reads: dict[object, tuple[float, _Read]] = {}
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether anything waits for the log to append it."""
+        return self._in_flight is not None or bool(self._rooms)
+
+    def add(self, room: Room, draft: Draft) -> None:
+        """Put a message into the next append. Raises `Reply` `unavailable` when too much waits, or waits too long."""
+        if self._is_late or self._messages >= self._limits.pending_messages or self._bytes >= self._limits.pending_bytes:
+            raise unavailable()
+        if not room.drafts:
+            self._rooms.append(room)
+        room.drafts.append(draft)
+        self._messages += 1
+        self._bytes += draft.size
+
+    def append(self, then: _Appended) -> Iterable[Room]:
+        """Begin the next append unless one is in flight; the rooms whose drafts went."""
+        if self._in_flight is not None or not self._rooms:
+            return ()
+        batch = {room.name: room.drafts for room in self._rooms}
+        rooms = self._take()
+        self._in_flight = batch
+        self._in_flight_since = self._time()
+        self._log.append(batch, lambda result: self._put_item(partial(self._appended, then, result)))
+        return rooms
+
+    def read(self, room: str, limit: int, then: _Read) -> None:
+        """Ask for a room's newest messages; `then` is called once, with a `StoreError` after `wait_seconds`."""
+        ticket = object()
+        self._reads[ticket] = (self._time() + self._limits.wait_seconds, then)
+        self._log.read(room, limit, lambda result: self._put_item(partial(self._read, ticket, result)))
+
+    def refuse_late(self) -> tuple[Iterable[Draft], Iterable[Room]]:
+        """What has waited longer than `wait_seconds`: the drafts that are refused, and their rooms."""
+        now = self._time()
+        for ticket in [ticket for ticket, (deadline, _) in self._reads.items() if deadline < now]:
+            self._read(ticket, StoreError("no answer in time"))
+        if self._in_flight is None or now - self._in_flight_since <= self._limits.wait_seconds:
+            return (), ()
+        self._is_late = True
+        drafts = list(chain.from_iterable(room.drafts for room in self._rooms))
+        return drafts, self._take()
+
+    def _take(self) -> list[Room]:
+        rooms, self._rooms = self._rooms, []
+        for room in rooms:
+            room.drafts = []
+        self._messages = self._bytes = 0
+        return rooms
+
+    def _appended(self, then: _Appended, result: Mapping[str, Page] | StoreError) -> None:
+        batch, self._in_flight = self._in_flight or {}, None
+        self._is_late = False
+        then(batch, result)
+
+    def _read(self, ticket: object, result: Page | StoreError) -> None:
+        _, then = self._reads.pop(ticket, (0.0, None))
+        if then is not None:
+            then(result)

@@ -1,0 +1,80 @@
+"""Logging: structlog through and through; the lines of aiohttp and asyncio in the same format, repetition cut short.
+
+Called by `aiochat serve` alone: mounted in another application, the chat logs with whatever that has set up.
+"""
+
+import logging
+import logging.config
+import sys
+import time
+from typing import Any, Final
+
+import structlog
+
+from aiochat.config import Logging
+
+_SAME_LINES: Final = 5  # of one kind, from aiohttp or asyncio, that pass within _SECONDS
+_SECONDS: Final = 10.0
+_KINDS: Final = 100  # remembered at once
+
+
+class _Repetition(logging.Filter):
+    """Lets the first few lines of a kind pass, then one that says how many were left out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._kinds: dict[tuple[str, str], tuple[float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        kind = (record.name, str(record.msg)[:80])
+        now = time.monotonic()
+        since, lines = self._kinds.get(kind, (now, 0))
+        if now - since > _SECONDS:
+            if lines > _SAME_LINES:
+                record.msg = f"{record.msg} (and {lines - _SAME_LINES} more like it before)"
+            since, lines = now, 0
+        if len(self._kinds) >= _KINDS:
+            self._kinds.clear()
+        self._kinds[kind] = (since, lines + 1)
+        return lines < _SAME_LINES
+
+
+def set_up(settings: Logging) -> None:
+    """Format everything this process logs, to standard error."""
+    level = logging.getLevelNamesMapping()[settings.level.upper()]
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler()
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_renderers(settings)],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(level)
+    logging.captureWarnings(True)
+    repetition = _Repetition()
+    for name in ("asyncio", "aiohttp.access", "aiohttp.server", "aiohttp.web", "aiohttp.websocket"):
+        logging.getLogger(name).addFilter(repetition)
+
+
+def _renderers(settings: Logging) -> list[Any]:
+    if settings.format == "json":
+        return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=20)]

@@ -1,0 +1,32 @@
+"""How much memory the settings allow, which `aiochat config` prints and tests/test_memory.py holds the server to."""
+
+from typing import Final
+
+from aiochat.config import Config
+
+_PROCESS_BYTES: Final = 80 << 20  # the interpreter, the libraries, and what the allocator keeps for itself
+_CLIENT_BYTES: Final = 12 << 10  # objects of one connection, TLS not counted; measured 4 KiB
+_READ_BYTES: Final = 256 << 10  # what the event loop reads at once
+_COMMAND_OVERHEAD: Final = 4  # a waiting one-byte message, as struct and list slot, against its bytes in the inbox's count
+_DRAFT_BYTES: Final = 500
+
+
+def largest_memory_bytes(config: Config) -> int:
+    """An upper bound, reached only if every client does its worst at the same time."""
+    largest_batch = max(config.batch.max_bytes, config.limits.max_message_bytes)
+    client = (
+        _CLIENT_BYTES
+        + _READ_BYTES
+        + 2 * config.limits.max_message_bytes  # a message of which the end has not come, and its assembly
+        + config.socket.write_buffer_bytes
+        + largest_batch  # the write that fills the buffer
+    )
+    return (
+        _PROCESS_BYTES
+        + config.limits.max_clients * client
+        + config.hub.inbox_bytes * _COMMAND_OVERHEAD
+        + config.queue.total_bytes
+        + config.store.pending_bytes
+        + config.store.pending_messages * _DRAFT_BYTES
+        + config.history.max_bytes
+    )

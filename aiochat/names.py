@@ -1,0 +1,40 @@
+"""Room names and display names: the one place that says what is allowed (docs/protocol.md)."""
+
+import unicodedata
+from typing import Final
+
+from aiochat.errors import Reply
+
+MAX_ROOM_BYTES: Final = 128
+MAX_NAME_CHARACTERS: Final = 32
+_ROOM_PUNCTUATION: Final = frozenset("_.:-")
+_NAME_FORBIDDEN: Final = frozenset(":@/\"'")
+_NAME_FORBIDDEN_FIRST: Final = ("*", "!")
+
+
+def room_name(raw: str) -> str:
+    """The room's name as the server keeps it: NFC and lower case. Raises `Reply` `bad_room`."""
+    room = unicodedata.normalize("NFC", raw.lower())
+    if not room or len(room.encode("utf-8", "replace")) > MAX_ROOM_BYTES:
+        raise Reply("bad_room", f"a room's name is 1 to {MAX_ROOM_BYTES} bytes long", field="room")
+    if unicodedata.category(room[0])[0] not in "LN":
+        raise Reply("bad_room", "a room's name begins with a letter or a number", field="room")
+    if not all(character in _ROOM_PUNCTUATION or unicodedata.category(character)[0] in "LMN" for character in room):
+        raise Reply("bad_room", "a room's name holds letters, numbers and _ . : -", field="room")
+    return room
+
+
+def display_name(raw: str) -> str:
+    """The name as others see it: NFC and trimmed. Raises `Reply` `bad_name`."""
+    name = unicodedata.normalize("NFC", raw).strip()
+    if not 1 <= len(name) <= MAX_NAME_CHARACTERS:
+        raise Reply("bad_name", f"a name is 1 to {MAX_NAME_CHARACTERS} characters long", field="name")
+    if not name.isprintable() or not _NAME_FORBIDDEN.isdisjoint(name) or name.startswith(_NAME_FORBIDDEN_FIRST):
+        reason = "a name holds none of : @ / \" ' and no control characters, and does not begin with * or !"
+        raise Reply("bad_name", reason, field="name")
+    return name
+
+
+def fold(name: str) -> str:
+    """The form in which two names are the same: NFKC, then case folding."""
+    return unicodedata.normalize("NFKC", name).casefold()
