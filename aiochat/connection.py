@@ -164,17 +164,17 @@ class Connection(asyncio.Protocol):
         self._bytes_in += len(data)
         if self._is_deaf:
             return
-        if shared.config.limits.bytes_per_second:
+        if shared.bytes_per_second:
             self._spend(len(data))
         if self._rest is not None:
             data = bytes(self._rest) + data
             self._rest = None
         if self._is_held:
             self._rest = memoryview(data)
-        elif self._reader is not None:
-            self._feed(data)
-        else:
+        elif self._reader is None:
             self._begin(data)
+        else:
+            self._feed(data)
 
     def pause_writing(self) -> None:
         """The write buffer is full."""
@@ -299,19 +299,22 @@ class Connection(asyncio.Protocol):
         shared, reader, client = self._shared, self._reader, self.client
         assert reader is not None
         shared.inlet.connection = self
-        for start in range(0, len(data), _SLICE_BYTES):
-            reader.feed_data(data[start : start + _SLICE_BYTES])
-            if self._is_deaf:
-                return
-            if shared.hub.is_full(client):
-                self._is_held = True
-                self._rest = memoryview(data)[start + _SLICE_BYTES :]
-                self._set_reading()
-                shared.hub.hold(client, self._feed_on)
+        end = 0
+        while end < len(data) and not self._is_deaf:
+            start, end = end, end + _SLICE_BYTES
+            reader.feed_data(data[start:end])
+            if client.commands is not None and shared.hub.is_full(client):
+                self._hold(memoryview(data)[end:])
                 break
         if self.unanswered_ping is not None:
             self.outbox.pong(self.unanswered_ping)
             self.unanswered_ping = None
+
+    def _hold(self, rest: memoryview) -> None:
+        self._is_held = True
+        self._rest = rest
+        self._set_reading()
+        self._shared.hub.hold(self.client, self._feed_on)
 
     def _feed_on(self) -> None:
         rest, self._rest = self._rest, None
@@ -322,7 +325,7 @@ class Connection(asyncio.Protocol):
 
     def _spend(self, size: int) -> None:
         shared = self._shared
-        rate = shared.config.limits.bytes_per_second
+        rate = shared.bytes_per_second
         now = shared.loop.time()
         if self._budget is None:
             self._budget = Budget(rate, rate, now)

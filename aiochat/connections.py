@@ -16,6 +16,7 @@ class Connections:
     def __init__(self, config: Config, hub: Hub) -> None:
         self.config = config
         self.hub = hub
+        self.bytes_per_second = config.limits.bytes_per_second
         self.loop = asyncio.get_running_loop()
         self.backlog = Backlog(config.queue, self.loop.time)
         self.keepalive = Keepalive(config.keepalive, self._every_second)

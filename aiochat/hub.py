@@ -44,12 +44,16 @@ class Hub:
         self._loop = asyncio.get_running_loop()
         self._log = LogQueue(config.store, log, self._loop.time, self._item)
         self._sleeping: asyncio.Future[None] | None = None
+        self._inbox_per_client = config.hub.inbox_per_client
+        self._max_inbox_bytes = config.hub.inbox_bytes
+        self._limits_rate = config.limits.messages_per_second > 0
         self._inbox: list[Client] = []  # who has commands for the next turn
         self._inbox_bytes = 0
         self._items: deque[Callable[[], None]] = deque()  # joins and losses of connections, the log's answers
         self._held: list[Callable[[], None]] = []  # connections that stopped reading until the turn is over
         self._answering: list[Client] = []
         self._deliveries: list[tuple[Room, Sequence[Message]]] = []
+        self._publishing = 0  # calls of `publish` under way
         self._flushed: asyncio.Future[None] | None = None
         self._now = 0.0  # loop time of this turn
         self._ts = 0  # wall clock of this turn, Unix milliseconds
@@ -82,12 +86,10 @@ class Hub:
     def is_full(self, client: Client) -> bool:
         """Whether `client` has used its share of the inbox, or the inbox is full for everybody."""
         return (
-            client.commands is not None
-            and (
-                len(client.commands) >= self.config.hub.inbox_per_client
-                or client.queued_bytes >= _INBOX_BYTES_PER_CLIENT
-            )
-        ) or self._inbox_bytes >= self.config.hub.inbox_bytes
+            (client.commands is not None and len(client.commands) >= self._inbox_per_client)
+            or client.queued_bytes >= _INBOX_BYTES_PER_CLIENT
+            or self._inbox_bytes >= self._max_inbox_bytes
+        )
 
     def hold(self, client: Client, feed_on: Callable[[], None]) -> None:
         """Call `feed_on` when the client's commands have been taken."""
@@ -102,8 +104,13 @@ class Hub:
     def publish(self, room: str, text: str | None, data: Any) -> asyncio.Future[int]:
         """Publish a message of nobody's; the future has its offset, or a `Reply` `unavailable`."""
         published: asyncio.Future[int] = self._loop.create_future()
+        self._publishing += 1
+        published.add_done_callback(self._published)
         self._item(partial(self._publish, room, text, data, published))
         return published
+
+    def _published(self, published: asyncio.Future[int]) -> None:
+        self._publishing -= 1
 
     def flush(self) -> asyncio.Future[None]:
         """Done when everything that has arrived so far has been fanned out."""
@@ -189,7 +196,7 @@ class Hub:
     def _apply(self, client: Client, command: Command | Reply) -> None:
         kind = type(command)
         try:
-            if self.config.limits.messages_per_second:
+            if self._limits_rate:
                 self._check_rate(client, kind)
             COMMANDS[kind](self, client, command)
         except Reply as reply:
@@ -295,9 +302,13 @@ class Hub:
             room = self.rooms.get(name)
             if room is not None:
                 self._deliveries.append((room, page.messages))
-            for draft, message in zip(drafts, page.messages, strict=True):
-                if draft.publisher.__class__ is not Client and not draft.publisher.done():
-                    draft.publisher.set_result(message.offset)
+            if self._publishing:
+                self._tell_publishers(drafts, page.messages)
+
+    def _tell_publishers(self, drafts: list[Draft], messages: Sequence[Message]) -> None:
+        for draft, message in zip(drafts, messages, strict=True):
+            if isinstance(draft.publisher, asyncio.Future) and not draft.publisher.done():
+                draft.publisher.set_result(message.offset)
 
     async def _deliver(self) -> None:
         self._flush_answers()

@@ -4,7 +4,10 @@ import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from itertools import islice
+from sys import getsizeof
 from typing import Final
+
+import msgspec
 
 from aiochat.client import random_id
 from aiochat.config import Config
@@ -22,7 +25,7 @@ class _Ring:
     def __init__(self) -> None:
         self.epoch = random_id()
         self.offset = 0
-        self.messages: deque[tuple[Message, int]] = deque()
+        self.messages: deque[Message] = deque()
         self.bytes = 0
 
 
@@ -44,7 +47,7 @@ class MemoryLog(RoomLog):
             self._forget_idle_rooms()
         self._forget_aged(ring)
         skip = max(0, len(ring.messages) - limit)
-        messages = tuple(message for message, _ in islice(ring.messages, skip, None))
+        messages = tuple(islice(ring.messages, skip, None))
         answer(Page(ring.epoch, ring.offset, messages))
 
     async def close(self) -> None:
@@ -53,22 +56,24 @@ class MemoryLog(RoomLog):
     def _append(self, room: str, drafts: Sequence[Draft]) -> Page:
         ring = self._rings.pop(room, None) or _Ring()
         self._rings[room] = ring
-        messages: list[Message] = []
-        for draft in drafts:
-            ring.offset += 1
-            message = Message(room, ring.offset, draft.ts, draft.sender, draft.text, draft.data)
-            messages.append(message)
-            size = draft.size + _MESSAGE_BYTES
-            ring.messages.append((message, size))
-            ring.bytes += size
-            self._bytes += size
+        first = ring.offset + 1
+        messages = tuple(
+            Message(room, offset, draft.ts, draft.sender, draft.text, draft.data)
+            for offset, draft in enumerate(drafts, first)
+        )
+        size = sum(map(_size, messages))
+        ring.offset += len(messages)
+        ring.messages += messages
+        ring.bytes += size
+        self._bytes += size
         while len(ring.messages) > self._limits.max_messages:
             self._forget_oldest(ring)
-        self._forget_idle_rooms()
-        return Page(ring.epoch, ring.offset, tuple(messages))
+        if self._bytes > self._limits.max_bytes or len(self._rings) > self._limits.max_rooms:
+            self._forget_idle_rooms()
+        return Page(ring.epoch, ring.offset, messages)
 
     def _forget_oldest(self, ring: _Ring) -> None:
-        _, size = ring.messages.popleft()
+        size = _size(ring.messages.popleft())
         ring.bytes -= size
         self._bytes -= size
 
@@ -76,7 +81,7 @@ class MemoryLog(RoomLog):
         if not self._limits.max_age_hours:
             return
         oldest = (time.time() - self._limits.max_age_hours * 3600) * 1000
-        while ring.messages and ring.messages[0][0].ts < oldest:
+        while ring.messages and ring.messages[0].ts < oldest:
             self._forget_oldest(ring)
 
     def _forget_idle_rooms(self) -> None:
@@ -91,3 +96,9 @@ class MemoryLog(RoomLog):
     def _forget_idlest(self) -> None:
         ring = self._rings.pop(next(iter(self._rings)))
         self._bytes -= ring.bytes
+
+
+def _size(message: Message) -> int:
+    """About what a message costs in memory, in bytes."""
+    data = 0 if message.data is None else len(msgspec.json.encode(message.data))
+    return _MESSAGE_BYTES + getsizeof(message.text) + data
