@@ -22,7 +22,7 @@
     loadtest/     the load generator and its report
     web/          the browser page
 
-In an application of your own: `chat = aiochat.setup(app, prefix="/chat")`, then `await chat.publish("lobby", text="hi")`.
+In your own application: `chat = aiochat.setup(app, prefix="/chat")`, then `await chat.publish("lobby", text="hi")`.
 """
 
 from aiochat.app import Chat, setup

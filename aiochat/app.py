@@ -1,4 +1,4 @@
-"""Builds the chat into an aiohttp application, once: start, drain, stop. `aiochat serve` is a few lines on top of it."""
+"""Builds the chat into an aiohttp application, once: start, drain, stop. `aiochat serve` is little more than that."""
 
 import asyncio
 from collections.abc import AsyncIterator

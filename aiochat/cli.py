@@ -36,7 +36,9 @@ def _parser() -> argparse.ArgumentParser:
     serve.set_defaults(run=_serve)
 
     config = commands.add_parser(
-        "config", help="print the settings in force", description="Print the settings in force, in the form of the file."
+        "config",
+        help="print the settings in force",
+        description="Print the settings in force, in the form of the file.",
     )
     _add_settings(config)
     config.set_defaults(run=_config)

@@ -150,7 +150,7 @@ def _help(hub: "Hub", client: Client, command: Help) -> None:
 
 
 def _quit(hub: "Hub", client: Client, command: Quit) -> None:
-    client.outbox.close(Close.NORMAL, "bye")
+    hub.flush().add_done_callback(lambda _: client.outbox.close(Close.NORMAL, "bye"))
 
 
 def _refused(hub: "Hub", client: Client, reply: Reply) -> None:

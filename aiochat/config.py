@@ -30,6 +30,7 @@ _ENVIRONMENT_PREFIX: Final = "AIOCHAT_"
 _NESTED: Final = "__"
 _ENVELOPE_BYTES: Final = 1024  # what an encoded message holds beside its text: room, name, offset, field names
 
+
 def _url_path(path: str) -> str:
     if not path.startswith("/") or path.endswith("/") or "{" in path:
         raise ValueError("a path such as /ws, which begins with a slash and does not end with one")
@@ -124,7 +125,11 @@ class Config(BaseSettings):
     """Everything that can be set; see `config/default.toml` for what each key means."""
 
     model_config = SettingsConfigDict(
-        frozen=True, extra="forbid", env_prefix=_ENVIRONMENT_PREFIX, env_nested_delimiter=_NESTED, toml_file=DEFAULT_FILE
+        frozen=True,
+        extra="forbid",
+        env_prefix=_ENVIRONMENT_PREFIX,
+        env_nested_delimiter=_NESTED,
+        toml_file=DEFAULT_FILE,
     )
 
     server: Server
@@ -182,11 +187,12 @@ def load(file: str | Path | None = None, flags: Mapping[str, Any] | None = None)
             raise ConfigError(f"{name}: no such setting; takes {_ENVIRONMENT_PREFIX}SECTION{_NESTED}KEY")
     layered = type("Config", (Config,), {"model_config": SettingsConfigDict(toml_file=files)})
     try:
-        return layered(**(flags or {}))
+        config: Config = layered(**(flags or {}))
     except ValidationError as error:
         raise ConfigError(_in_one_line(error)) from None
     except SettingsError as error:
         raise ConfigError(f"environment: {error}") from None
+    return config
 
 
 def _readable(file: Path) -> Path:

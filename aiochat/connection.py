@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Final, cast
 import aiohttp
 import structlog
 from aiohttp import WSMsgType, web
-from aiohttp.http import WebSocketError, WebSocketReader
 from aiohttp._websocket.reader import WebSocketDataQueue
+from aiohttp.http import WebSocketError, WebSocketReader
 from aiohttp.web_protocol import RequestHandler
 
 from aiochat.client import Client, random_id
@@ -120,7 +120,7 @@ class Inlet(WebSocketDataQueue):
         elif kind is WSMsgType.CLOSE:
             self.connection.close_received(payload)
 
-    def set_exception(self, exc: BaseException, exc_cause: BaseException | None = None) -> None:  # type: ignore[override]
+    def set_exception(self, exc: BaseException, exc_cause: object = None) -> None:
         self.connection.reading_failed(exc)
 
 
@@ -137,7 +137,7 @@ class Connection(asyncio.Protocol):
         self, shared: "Connections", transport: asyncio.Transport, address: str, codec: Codec, name: str | None
     ) -> None:
         self._shared = shared
-        self._transport = transport
+        self._transport: asyncio.Transport | None = transport
         self._address = sys.intern(address)
         self._opened = shared.loop.time()
         self._reader: WebSocketReader | None = None  # made at the first byte

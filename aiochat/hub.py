@@ -1,6 +1,6 @@
 """The one coroutine that owns rooms and clients. A turn takes everything that arrived and applies it; it never waits.
 
-    submit -> inbox -> turn: commands -> room log -> its answer, an item like any other -> fan-out -> outboxes
+submit -> inbox -> turn: commands -> room log -> its answer, an item like any other -> fan-out -> outboxes
 """
 
 import asyncio

@@ -1,6 +1,6 @@
 """The hub's side of the room log: what waits for it, bounded in number, bytes and time; one append is in flight.
 
-While an append is in flight the next one's batch grows, so that a slow log makes bigger batches and nobody waits for it.
+While an append is in flight the next one's batch grows, so that a slow log makes bigger batches.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -42,7 +42,11 @@ class LogQueue:
 
     def add(self, room: Room, draft: Draft) -> None:
         """Put a message into the next append. Raises `Reply` `unavailable` when too much waits, or waits too long."""
-        if self._is_late or self._messages >= self._limits.pending_messages or self._bytes >= self._limits.pending_bytes:
+        if (
+            self._is_late
+            or self._messages >= self._limits.pending_messages
+            or self._bytes >= self._limits.pending_bytes
+        ):
             raise unavailable()
         if not room.drafts:
             self._rooms.append(room)

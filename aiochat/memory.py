@@ -7,7 +7,9 @@ from aiochat.config import Config
 _PROCESS_BYTES: Final = 80 << 20  # the interpreter, the libraries, and what the allocator keeps for itself
 _CLIENT_BYTES: Final = 12 << 10  # objects of one connection, TLS not counted; measured 4 KiB
 _READ_BYTES: Final = 256 << 10  # what the event loop reads at once
-_COMMAND_OVERHEAD: Final = 4  # a waiting one-byte message, as struct and list slot, against its bytes in the inbox's count
+_COMMAND_OVERHEAD: Final = (
+    4  # a waiting one-byte message, as struct and list slot, against its bytes in the inbox's count
+)
 _DRAFT_BYTES: Final = 500
 
 

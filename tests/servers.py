@@ -128,8 +128,7 @@ class Talker:
         """Skip what still comes; the code of the Close."""
         while (message := await self.socket.receive()).type in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY):
             pass
-        assert message.type is aiohttp.WSMsgType.CLOSE or self.socket.close_code is not None, message
-        return int(self.socket.close_code or 0)
+        return int(message.data) if message.type is aiohttp.WSMsgType.CLOSE else int(self.socket.close_code or 0)
 
 
 @asynccontextmanager

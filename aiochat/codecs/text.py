@@ -1,4 +1,4 @@
-"""`aiochat.v1.text`: one line of chat per WebSocket message, for wscat and whatever was written for the Go tutorial chat.
+"""`aiochat.v1.text`: one line of chat per WebSocket message, for wscat and what was written for the Go tutorial chat.
 
 A line that begins with `/` is a command (`//` sends a slash); notices begin with `* `, errors with `! `.
 """
@@ -58,7 +58,7 @@ _HELP: Final = (
 
 
 def clean(text: str) -> str:
-    """One line that drives nobody's terminal: line breaks become spaces, control characters and bidi overrides U+FFFD."""
+    """One line that drives nobody's terminal: breaks become spaces, control characters and bidi overrides U+FFFD."""
     if text.isprintable():
         return text
     return _CONTROL.sub("\ufffd", _BREAK.sub(" ", text))

@@ -35,7 +35,7 @@ class LocalDirectory:
 
 
 def _candidates(name: str) -> Iterator[str]:
-    """The name, then numbered ones; after twenty, random numbers, so that the ten-thousandth alice finds one at once."""
+    """The name, then numbered ones; after twenty, random numbers, so that the ten-thousandth alice finds one soon."""
     yield name
     for number in range(2, _NUMBERED_TRIES):
         yield _numbered(name, number)
