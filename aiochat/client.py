@@ -27,7 +27,7 @@ class Client:
     """
 
     __slots__ = (
-        "answers", "bad_messages", "budget", "codec", "commands", "feed_on", "id", "leaving", "messages_in",
+        "answers", "bad_messages", "budget", "codec", "commands", "feed_on", "id", "is_full", "leaving", "messages_in",
         "name", "outbox", "queued_bytes", "refusals", "rooms", "waiting",
     )  # fmt: skip
 
@@ -39,6 +39,7 @@ class Client:
         self.rooms: tuple[Room, ...] = ()
         self.commands: list[Command | Reply] | None = None
         self.queued_bytes = 0
+        self.is_full = False  # its share of the hub's inbox, or all of it, is used up
         self.waiting = False
         self.leaving = False  # its connection is gone; it goes once its commands are applied
         self.feed_on: Callable[[], None] | None = None  # its connection, which waits for the end of `waiting`

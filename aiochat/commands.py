@@ -158,7 +158,7 @@ def _refused(hub: "Hub", client: Client, reply: Reply) -> None:
 
 
 def _room_of(client: Client, name: str | None) -> Room:
-    if name is None and client.codec.single_room and client.rooms:
+    if name is None and client.rooms and client.codec.single_room:
         return client.rooms[0]
     wanted = None if name is None else room_name(name)
     for room in client.rooms:

@@ -162,8 +162,6 @@ class Connection(asyncio.Protocol):
         shared = self._shared
         self.heard = shared.keepalive.ticks
         self._bytes_in += len(data)
-        if self._is_deaf:
-            return
         if shared.bytes_per_second:
             self._spend(len(data))
         if self._rest is not None:
@@ -171,10 +169,10 @@ class Connection(asyncio.Protocol):
             self._rest = None
         if self._is_held:
             self._rest = memoryview(data)
-        elif self._reader is None:
+        elif self._reader is not None:
+            self._feed(self._reader, data)
+        elif not self._is_deaf:
             self._begin(data)
-        else:
-            self._feed(data)
 
     def pause_writing(self) -> None:
         """The write buffer is full."""
@@ -192,9 +190,9 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The socket is gone."""
         self.outbox.seal(Close.ABNORMAL, "the connection was lost")
-        self.outbox.clear()
-        self._is_deaf = True
-        self._transport = self._reader = self._rest = None
+        self.outbox.lost()
+        self._be_deaf()
+        self._transport = None
         self._shared.discard(self, self._address)
         if self._shared.config.logging.connections:
             self._log_closed()
@@ -225,7 +223,7 @@ class Connection(asyncio.Protocol):
         """The client's Close: answered in kind (RFC 6455 section 5.5.1), unless we closed first."""
         if self._is_deaf:
             return
-        self._is_deaf = True
+        self._be_deaf()
         if not self.outbox.is_sealed:
             self.outbox.clear()
             answer = Close.NORMAL if not code else code if may_be_received(code) else Close.PROTOCOL_ERROR
@@ -293,17 +291,16 @@ class Connection(asyncio.Protocol):
             return
         limit = self._shared.config.limits.max_message_bytes + 1  # the reader's limit is exclusive
         self._reader = WebSocketReader(self._shared.inlet, limit, compress=False, decode_text=False)
-        self._feed(data)
+        self._feed(self._reader, data)
 
-    def _feed(self, data: bytes | memoryview) -> None:
-        shared, reader, client = self._shared, self._reader, self.client
-        assert reader is not None
+    def _feed(self, reader: WebSocketReader, data: bytes | memoryview) -> None:
+        shared, client = self._shared, self.client
         shared.inlet.connection = self
         end = 0
         while end < len(data) and not self._is_deaf:
             start, end = end, end + _SLICE_BYTES
             reader.feed_data(data[start:end])
-            if client.commands is not None and shared.hub.is_full(client):
+            if client.is_full:
                 self._hold(memoryview(data)[end:])
                 break
         if self.unanswered_ping is not None:
@@ -319,8 +316,8 @@ class Connection(asyncio.Protocol):
     def _feed_on(self) -> None:
         rest, self._rest = self._rest, None
         self._is_held = False
-        if rest and not self._is_deaf:
-            self._feed(rest)
+        if rest and self._reader is not None:
+            self._feed(self._reader, rest)
         self._set_reading()
 
     def _spend(self, size: int) -> None:
@@ -352,10 +349,15 @@ class Connection(asyncio.Protocol):
     def _end_deaf(self, code: int, reason: str) -> None:
         """Close, and parse nothing more. What still comes is read and dropped: unread, it would make the kernel reset
         the connection before the client has seen the Close."""
-        self._is_deaf = True
+        self._be_deaf()
         self.outbox.close(code, reason)
         if self._transport is not None and self._transport.can_write_eof() and not self._transport.is_closing():
             self._transport.write_eof()
+
+    def _be_deaf(self) -> None:
+        self._is_deaf = True
+        self._reader = None
+        self._rest = None
 
     def _log_closed(self) -> None:
         _log.info(

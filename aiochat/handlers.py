@@ -116,7 +116,7 @@ class Handlers:
         origin = request.headers.get(hdrs.ORIGIN)
         if origin is None or "*" in self._origins or origin.lower() in self._origins:
             return
-        if "same-origin" in self._origins and urlsplit(origin).netloc.lower() == request.host.lower():
+        if "same-origin" in self._origins and _host_of(origin) == request.host.lower():
             return
         raise _Refused(403, "forbidden", "pages of this origin may not connect; see security.allowed_origins")
 
@@ -126,7 +126,7 @@ class Handlers:
             raise _Refused(400, "bad_request", "this is a WebSocket: connect with a client such as wscat")
         if headers.get(hdrs.SEC_WEBSOCKET_VERSION, "").strip() != _WEBSOCKET_VERSION:
             raise _Refused(400, "bad_request", f"Sec-WebSocket-Version: takes {_WEBSOCKET_VERSION}")
-        if request.can_read_body:
+        if request.can_read_body or hdrs.TRANSFER_ENCODING in headers:
             raise _Refused(400, "bad_request", "an upgrade has no body")
 
     def _check_room_for_one_more(self) -> None:
@@ -165,6 +165,13 @@ class _Refused(Exception):
         self.status = status
         self.code = code
         self.reason = reason
+
+
+def _host_of(origin: str) -> str | None:
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return None
 
 
 def _new_id() -> str:

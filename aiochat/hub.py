@@ -8,14 +8,12 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from sys import getsizeof
 from typing import Any, Final
 
-import msgspec
 import structlog
 
 from aiochat.client import Client
-from aiochat.codecs import event_batch
+from aiochat.codecs import event_batches
 from aiochat.commands import COMMANDS, COSTS, enter, leave_all
 from aiochat.config import Config
 from aiochat.directory import LocalDirectory
@@ -24,7 +22,7 @@ from aiochat.limits import Budget, Strikes
 from aiochat.logqueue import LogQueue
 from aiochat.messages import Command, Error, Event, Message, Publish, Sender
 from aiochat.room import Room
-from aiochat.roomlog import Draft, Page, RoomLog
+from aiochat.roomlog import Draft, Page, RoomLog, content_bytes
 
 _INBOX_BYTES_PER_CLIENT: Final = 128 << 10
 _REFUSALS_ALLOWED: Final = (100, 10.0)  # within so many seconds, then 4429
@@ -71,22 +69,20 @@ class Hub:
         self._item(partial(self._detach, client))
 
     def submit(self, client: Client, command: Command | Reply, size: int) -> None:
-        """Queue a command of `size` bytes for the next turn."""
-        if client.commands is None:
-            client.commands = [command]
+        """Queue a command of `size` bytes for the next turn; `client.is_full` says whether to send more before it."""
+        commands = client.commands
+        if commands is not None:
+            commands.append(command)
+        else:
+            client.commands = commands = [command]
             if not client.waiting:
                 self._inbox.append(client)
                 if self._sleeping is not None:
                     self._wake()
-        else:
-            client.commands.append(command)
         client.queued_bytes += size
         self._inbox_bytes += size
-
-    def is_full(self, client: Client) -> bool:
-        """Whether `client` has used its share of the inbox, or the inbox is full for everybody."""
-        return (
-            (client.commands is not None and len(client.commands) >= self._inbox_per_client)
+        client.is_full = (
+            len(commands) >= self._inbox_per_client
             or client.queued_bytes >= _INBOX_BYTES_PER_CLIENT
             or self._inbox_bytes >= self._max_inbox_bytes
         )
@@ -185,25 +181,22 @@ class Hub:
             commands, client.commands = client.commands or [], None
             self._inbox_bytes -= client.queued_bytes
             client.queued_bytes = 0
-            for index, command in enumerate(commands, 1):
-                self._apply(client, command)
-                if client.waiting and index < len(commands):
-                    client.commands = commands[index:]
+            client.is_full = False
+            for done, command in enumerate(commands, 1):
+                try:
+                    if self._limits_rate:
+                        self._check_rate(client, type(command))
+                    COMMANDS[type(command)](self, client, command)
+                except Reply as reply:
+                    self.refuse(client, reply, command)
+                except Exception:
+                    _log.exception("command_failed", client=client.id, command=type(command).__name__)
+                    client.outbox.close(Close.INTERNAL_ERROR, "internal error")
+                if client.waiting and done < len(commands):
+                    client.commands = commands[done:]
                     break
             if client.leaving:
                 self.detach(client)
-
-    def _apply(self, client: Client, command: Command | Reply) -> None:
-        kind = type(command)
-        try:
-            if self._limits_rate:
-                self._check_rate(client, kind)
-            COMMANDS[kind](self, client, command)
-        except Reply as reply:
-            self.refuse(client, reply, command)
-        except Exception:
-            _log.exception("command_failed", client=client.id, command=kind.__name__)
-            client.outbox.close(Close.INTERNAL_ERROR, "internal error")
 
     def _check_rate(self, client: Client, kind: type[Command | Reply]) -> None:
         limits = self.config.limits
@@ -261,8 +254,7 @@ class Hub:
 
     def draft(self, room: Room, sender: Sender, text: str | None, data: Any, publisher: Any) -> None:
         """Put a message into the next append. Raises `Reply` `unavailable` when too much waits for the log."""
-        size = getsizeof(text) + (len(msgspec.json.encode(data)) if data is not None else 0)
-        self._log.add(room, Draft(sender, text, data, self._ts, size, publisher))
+        self._log.add(room, Draft(sender, text, data, self._ts, content_bytes(text, data), publisher))
 
     def read(self, room: str, limit: int, then: Callable[[Page | StoreError], None]) -> None:
         """Ask the log for the newest messages of a room; `then` is called within a turn, in any case."""
@@ -291,7 +283,8 @@ class Hub:
 
     def _append(self) -> None:
         for room in self._log.append(self._appended):
-            self.forget_if_idle(room)
+            if not room.members:
+                self.forget_if_idle(room)
 
     def _appended(self, batch: Mapping[str, list[Draft]], result: Mapping[str, Page] | StoreError) -> None:
         for name, drafts in batch.items():
@@ -321,7 +314,8 @@ class Hub:
         answering, self._answering = self._answering, []
         for client in answering:
             answers, client.answers = client.answers or [], None
-            client.outbox.send(event_batch(client.codec, answers))
+            for batch in event_batches(client.codec, answers, self.config.batch):
+                client.outbox.send(batch)
 
     def _refuse_late(self) -> None:
         refused, rooms = self._log.refuse_late()

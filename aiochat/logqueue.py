@@ -23,7 +23,9 @@ class LogQueue:
     def __init__(
         self, limits: Store, log: RoomLog, time: Callable[[], float], put_item: Callable[[Callable[[], None]], None]
     ) -> None:
-        self._limits = limits
+        self._max_messages = limits.pending_messages
+        self._max_bytes = limits.pending_bytes
+        self._wait_seconds = limits.wait_seconds
         self._log = log
         self._time = time
         self._put_item = put_item
@@ -42,11 +44,7 @@ class LogQueue:
 
     def add(self, room: Room, draft: Draft) -> None:
         """Put a message into the next append. Raises `Reply` `unavailable` when too much waits, or waits too long."""
-        if (
-            self._is_late
-            or self._messages >= self._limits.pending_messages
-            or self._bytes >= self._limits.pending_bytes
-        ):
+        if self._is_late or self._messages >= self._max_messages or self._bytes >= self._max_bytes:
             raise unavailable()
         if not room.drafts:
             self._rooms.append(room)
@@ -68,7 +66,7 @@ class LogQueue:
     def read(self, room: str, limit: int, then: _Read) -> None:
         """Ask for a room's newest messages; `then` is called once, with a `StoreError` after `wait_seconds`."""
         ticket = object()
-        self._reads[ticket] = (self._time() + self._limits.wait_seconds, then)
+        self._reads[ticket] = (self._time() + self._wait_seconds, then)
         self._log.read(room, limit, lambda result: self._put_item(partial(self._read, ticket, result)))
 
     def refuse_late(self) -> tuple[Iterable[Draft], Iterable[Room]]:
@@ -76,7 +74,7 @@ class LogQueue:
         now = self._time()
         for ticket in [ticket for ticket, (deadline, _) in self._reads.items() if deadline < now]:
             self._read(ticket, StoreError("no answer in time"))
-        if self._in_flight is None or now - self._in_flight_since <= self._limits.wait_seconds:
+        if self._in_flight is None or now - self._in_flight_since <= self._wait_seconds:
             return (), ()
         self._is_late = True
         drafts = list(chain.from_iterable(room.drafts for room in self._rooms))

@@ -10,6 +10,7 @@ import time
 from typing import Any, Final
 
 import structlog
+from aiohttp.http import HttpProcessingError
 
 from aiochat.config import Logging
 
@@ -37,6 +38,17 @@ class _Repetition(logging.Filter):
             self._kinds.clear()
         self._kinds[kind] = (since, lines + 1)
         return lines < _SAME_LINES
+
+
+class _ClientFaults(logging.Filter):
+    """A request that is no HTTP is one line without its traceback, which quotes the request and may hold a token."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, HttpProcessingError):
+            record.msg, record.exc_info = f"{record.msg}: {type(error).__name__}", None
+            record.levelno, record.levelname = logging.WARNING, "WARNING"
+        return True
 
 
 def set_up(settings: Logging) -> None:
@@ -72,6 +84,7 @@ def set_up(settings: Logging) -> None:
     repetition = _Repetition()
     for name in ("asyncio", "aiohttp.access", "aiohttp.server", "aiohttp.web", "aiohttp.websocket"):
         logging.getLogger(name).addFilter(repetition)
+    logging.getLogger("aiohttp.server").addFilter(_ClientFaults())
 
 
 def _renderers(settings: Logging) -> list[Any]:

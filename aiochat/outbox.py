@@ -189,10 +189,15 @@ class Outbox:
             self.clear()
 
     def clear(self) -> None:
-        """Free what is queued: the connection is gone."""
+        """Free what is queued."""
         self._pong = None
         while self.queue:
             self._dequeue(self.queue)
+
+    def lost(self) -> None:
+        """The connection is gone: free what is queued, and the connection without a wait for the garbage collector."""
+        self.clear()
+        del self._owner, self._transport
 
     def _enqueue(self, batch: Batch) -> None:
         if self.is_sealed:

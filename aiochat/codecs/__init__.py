@@ -1,6 +1,6 @@
 """The codecs by subprotocol, and how events become batches: encoded once per codec, whatever the number of clients."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
 
 import structlog
@@ -11,7 +11,7 @@ from aiochat.config import Batch as BatchLimits
 from aiochat.messages import Event, Message
 from aiochat.outbox import Batch
 
-__all__ = ["CODECS", "DEFAULT_CODEC", "Codec", "batches", "event_batch"]
+__all__ = ["CODECS", "DEFAULT_CODEC", "Codec", "batches", "event_batches"]
 
 DEFAULT_CODEC: Final[Codec] = TextCodec()
 CODECS: Final[dict[str, Codec]] = {codec.subprotocol: codec for codec in (DEFAULT_CODEC,)}
@@ -22,15 +22,20 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger()
 def batches(codec: Codec, messages: Sequence[Message], limits: BatchLimits) -> list[Batch]:
     """The messages as batches of at most `limits.max_messages` and `max_bytes`; a larger message travels alone."""
     payloads = _encoded(codec.encode_message, messages)
-    if len(payloads) <= limits.max_messages and sum(map(len, payloads)) <= limits.max_bytes:
-        return [Batch(codec.frame(payloads), len(payloads))] if payloads else []
+    if not payloads:
+        return []
+    if len(payloads) <= limits.max_messages:
+        data = codec.frame(payloads)
+        if len(payloads) == 1 or len(data) <= limits.max_bytes:
+            return [Batch(data, len(payloads))]
     return [Batch(codec.frame(piece), len(piece)) for piece in _pieces(payloads, limits)]
 
 
-def event_batch(codec: Codec, events: Sequence[Event]) -> Batch:
-    """One client's private events of a turn."""
-    payloads = [payload for encoded in _encoded(codec.encode_event, events) for payload in encoded]
-    return Batch(codec.frame(payloads), len(payloads))
+def event_batches(codec: Codec, events: Sequence[Event], limits: BatchLimits) -> Iterator[Batch]:
+    """One client's private events of a turn, encoded as they are taken: they may be far more than it can be sent."""
+    payloads = (payload for event in events for payload in _encoded_alone(codec.encode_event, event) or ())
+    for piece in _pieces(payloads, limits):
+        yield Batch(codec.frame(piece), len(piece))
 
 
 def _encoded(encode: Callable[[Any], Any], events: Sequence[Event]) -> list[Any]:
@@ -49,13 +54,14 @@ def _encoded_alone(encode: Callable[[Any], Any], event: Event) -> Any:
         return None
 
 
-def _pieces(payloads: Sequence[bytes], limits: BatchLimits) -> list[list[bytes]]:
-    pieces: list[list[bytes]] = [[]]
+def _pieces(payloads: Iterable[bytes], limits: BatchLimits) -> Iterator[list[bytes]]:
+    piece: list[bytes] = []
     size = 0
     for payload in payloads:
-        if pieces[-1] and (len(pieces[-1]) >= limits.max_messages or size + len(payload) > limits.max_bytes):
-            pieces.append([])
-            size = 0
-        pieces[-1].append(payload)
+        if piece and (len(piece) >= limits.max_messages or size + len(payload) > limits.max_bytes):
+            yield piece
+            piece, size = [], 0
+        piece.append(payload)
         size += len(payload)
-    return pieces
+    if piece:
+        yield piece

@@ -40,7 +40,8 @@ from aiochat.messages import (
 HISTORY_LINES: Final = 20
 _MAX_HISTORY_LINES: Final = 300
 _ACTION: Final = {"action": True}  # the `data` of a `/me` line
-_BREAK: Final = re.compile(r"[\t\n\v\f\r\x1c-\x1e\x85\u2028\u2029]+")
+_BREAK: Final = re.compile(r"\r\n|[\t\n\v\f\r\x1c-\x1e\x85\u2028\u2029]")
+_WITHOUT_CONTROL: Final = bytes(63 if byte < 32 or byte == 127 else byte for byte in range(256))
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e]")
 
 _HELP: Final = (
@@ -59,9 +60,12 @@ _HELP: Final = (
 
 def clean(text: str) -> str:
     """One line that drives nobody's terminal: breaks become spaces, control characters and bidi overrides U+FFFD."""
-    if text.isprintable():
-        return text
     return _CONTROL.sub("\ufffd", _BREAK.sub(" ", text))
+
+
+def _is_plain(line: bytes) -> bool:
+    """Whether the line is ASCII without control characters: then `clean` would only cost time."""
+    return line.isascii() and line.translate(_WITHOUT_CONTROL) == line
 
 
 class TextCodec:
@@ -72,18 +76,22 @@ class TextCodec:
 
     def decode(self, payload: bytes) -> Command | None:
         try:
-            line = clean(payload.decode().strip())
+            line = payload.decode().strip()
         except UnicodeDecodeError:
             raise Disconnect(Close.NOT_UTF8, "not UTF-8") from None
+        if not _is_plain(payload):
+            line = clean(line)
         if line.startswith("/"):
             return _command(line)
         return Publish(line) if line else None
 
     def encode_message(self, message: Message) -> bytes:
-        return _line_of(message).encode()
+        line = _line_of(message)
+        payload = line.encode("utf-8", "replace")
+        return payload if _is_plain(payload) else clean(line).encode("utf-8", "replace")
 
     def encode_event(self, event: Event) -> list[bytes]:
-        return [line.encode("utf-8", "replace") for line in _RENDERERS[type(event)](event)]
+        return [clean(line).encode("utf-8", "replace") for line in _RENDERERS[type(event)](event)]
 
     def frame(self, payloads: list[bytes]) -> bytes:
         return text_frames(payloads)
@@ -140,10 +148,10 @@ _COMMANDS: Final[dict[str, Callable[[str], Command]]] = {
 
 def _line_of(message: Message) -> str:
     name = message.sender.name
-    if message.data == _ACTION:
-        return clean(f"* {_shown(message.sender)} {message.text}")
+    if message.data is not None and message.data == _ACTION:
+        return f"* {_shown(message.sender)} {message.text}"
     text = message.text if message.text is not None else msgspec.json.encode(message.data).decode()
-    return clean(text) if name is None else clean(f"{name}: {text}")
+    return text if name is None else f"{name}: {text}"
 
 
 def _shown(sender: Sender) -> str:
@@ -178,7 +186,7 @@ def _history_page(event: HistoryPage) -> list[str]:
 def _error(event: Error) -> list[str]:
     not_sent = "not sent: " if event.command == "publish" else ""
     again = ", try again" if event.retry_after_ms is not None else ""
-    return [f"! {not_sent}{clean(event.reason)}{again}"]
+    return [f"! {not_sent}{event.reason}{again}"]
 
 
 _RENDERERS: Final[dict[type[Event], Callable[[Any], list[str]]]] = {
@@ -186,7 +194,7 @@ _RENDERERS: Final[dict[type[Event], Callable[[Any], list[str]]]] = {
     Joined: _joined,
     Renamed: lambda event: [f"* you are {event.name} in {event.room}"],
     Sent: lambda event: [f"* sent to {event.name}"],
-    DirectMessage: lambda event: [clean(f"* {_shown(event.sender)} to you alone: {event.text}")],
+    DirectMessage: lambda event: [f"* {_shown(event.sender)} to you alone: {event.text}"],
     HistoryPage: _history_page,
     Members: _members,
     RoomList: _rooms,

@@ -5,10 +5,10 @@ from typing import Final
 
 from aiochat.config import Config
 from aiochat.errors import ConfigError
-from aiochat.roomlog.contract import Answer, Draft, Page, RoomLog
+from aiochat.roomlog.contract import Answer, Draft, Page, RoomLog, content_bytes
 from aiochat.roomlog.memory import MemoryLog
 
-__all__ = ["Answer", "Draft", "Page", "RoomLog", "open_log"]
+__all__ = ["Answer", "Draft", "Page", "RoomLog", "content_bytes", "data_path", "open_log"]
 
 _ENGINES: Final[dict[str, Callable[[Config], RoomLog]]] = {"memory": MemoryLog}
 

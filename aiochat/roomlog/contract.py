@@ -7,20 +7,30 @@ the loop's thread, in the order of the calls, by the result or a `StoreError`; t
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from sys import getsizeof
+from typing import Any, Final, TypeVar
 
 import msgspec
 
 from aiochat.errors import StoreError
 from aiochat.messages import Message, Sender
 
+PAGE_BYTES: Final = 256 << 10
+
 _Result = TypeVar("_Result")
 
 Answer = Callable[[_Result | StoreError], None]
 
 
+def content_bytes(text: str | None, data: Any) -> int:
+    """About what a message's content costs in memory."""
+    return (getsizeof(text) if text is not None else 0) + (len(msgspec.json.encode(data)) if data is not None else 0)
+
+
 class Draft(msgspec.Struct, frozen=True, gc=False):
-    """A message on its way into the log. `ts` is in Unix milliseconds; `publisher` is for the hub alone."""
+    """A message on its way into the log. `ts` is in Unix milliseconds; `size` is its `content_bytes`,
+    `publisher` for the hub alone.
+    """
 
     sender: Sender
     text: str | None
@@ -47,7 +57,10 @@ class RoomLog(ABC):
 
     @abstractmethod
     def read(self, room: str, limit: int, answer: Answer[Page]) -> None:
-        """The room's newest messages, `limit` at most. A room never written to is empty, not an error."""
+        """The room's newest messages: `limit` and PAGE_BYTES of content at most, but one message in any case.
+
+        A room never written to is empty, not an error.
+        """
 
     @abstractmethod
     async def close(self) -> None:

@@ -4,15 +4,12 @@ import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from itertools import islice
-from sys import getsizeof
 from typing import Final
-
-import msgspec
 
 from aiochat.client import random_id
 from aiochat.config import Config
 from aiochat.messages import Message
-from aiochat.roomlog.contract import Answer, Draft, Page, RoomLog
+from aiochat.roomlog.contract import PAGE_BYTES, Answer, Draft, Page, RoomLog, content_bytes
 
 _MESSAGE_BYTES: Final = 500  # what one message costs beside its content: struct, deque slot, offset and time
 
@@ -46,9 +43,7 @@ class MemoryLog(RoomLog):
             ring = self._rings[room] = _Ring()
             self._forget_idle_rooms()
         self._forget_aged(ring)
-        skip = max(0, len(ring.messages) - limit)
-        messages = tuple(islice(ring.messages, skip, None))
-        answer(Page(ring.epoch, ring.offset, messages))
+        answer(Page(ring.epoch, ring.offset, _newest(ring.messages, limit)))
 
     async def close(self) -> None:
         self._rings.clear()
@@ -58,10 +53,9 @@ class MemoryLog(RoomLog):
         self._rings[room] = ring
         first = ring.offset + 1
         messages = tuple(
-            Message(room, offset, draft.ts, draft.sender, draft.text, draft.data)
-            for offset, draft in enumerate(drafts, first)
+            [Message(room, n, draft.ts, draft.sender, draft.text, draft.data) for n, draft in enumerate(drafts, first)]
         )
-        size = sum(map(_size, messages))
+        size = sum([draft.size + _MESSAGE_BYTES for draft in drafts])
         ring.offset += len(messages)
         ring.messages += messages
         ring.bytes += size
@@ -73,7 +67,8 @@ class MemoryLog(RoomLog):
         return Page(ring.epoch, ring.offset, messages)
 
     def _forget_oldest(self, ring: _Ring) -> None:
-        size = _size(ring.messages.popleft())
+        message = ring.messages.popleft()
+        size = content_bytes(message.text, message.data) + _MESSAGE_BYTES
         ring.bytes -= size
         self._bytes -= size
 
@@ -98,7 +93,12 @@ class MemoryLog(RoomLog):
         self._bytes -= ring.bytes
 
 
-def _size(message: Message) -> int:
-    """About what a message costs in memory, in bytes."""
-    data = 0 if message.data is None else len(msgspec.json.encode(message.data))
-    return _MESSAGE_BYTES + getsizeof(message.text) + data
+def _newest(messages: deque[Message], limit: int) -> tuple[Message, ...]:
+    page: list[Message] = []
+    size = 0
+    for message in islice(reversed(messages), limit):
+        size += content_bytes(message.text, message.data)
+        if page and size > PAGE_BYTES:
+            break
+        page.append(message)
+    return tuple(reversed(page))
