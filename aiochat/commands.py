@@ -4,6 +4,7 @@ import heapq
 from collections.abc import Callable
 from functools import partial
 from itertools import islice
+from sys import getsizeof
 from typing import TYPE_CHECKING, Any, Final
 
 from aiochat.client import Client
@@ -33,7 +34,7 @@ from aiochat.messages import (
 )
 from aiochat.names import display_name, room_name
 from aiochat.room import Room
-from aiochat.roomlog import Page
+from aiochat.roomlog import Draft, Page, content_bytes
 
 if TYPE_CHECKING:
     from aiochat.hub import Hub
@@ -46,8 +47,10 @@ _GUEST: Final = "guest-"
 
 
 def _publish(hub: "Hub", client: Client, command: Publish) -> None:
-    room = _room_of(client, command.room)
-    hub.draft(room, room.members[client], command.text, command.data, client)
+    room = _room_of(client, command.room) if command.room is not None or not client.rooms else client.rooms[0]
+    text, data = command.text, command.data
+    size = getsizeof(text) if data is None else content_bytes(text, data)
+    hub.log.add(room, Draft(room.members[client], text, data, hub.ts, size, client))
 
 
 def _join(hub: "Hub", client: Client, command: Join) -> None:
@@ -66,7 +69,7 @@ def enter(hub: "Hub", client: Client, room: str, name: str | None, *, quiet: boo
         raise Reply("too_many_rooms", f"a client may be in {allowed} rooms at once", field="room")
     client.waiting = True
     limit = 0 if name is None else _HISTORY_ON_JOIN
-    hub.read(room, limit, partial(_entered, hub, client, room, name, quiet))
+    hub.log.read(room, limit, partial(_entered, hub, client, room, name, quiet))
 
 
 def _entered(hub: "Hub", client: Client, name: str, called: str | None, quiet: bool, result: Page | StoreError) -> None:
@@ -123,7 +126,7 @@ def _direct(hub: "Hub", client: Client, command: Direct) -> None:
 def _history(hub: "Hub", client: Client, command: History) -> None:
     room = _room_of(client, command.room)
     client.waiting = True
-    hub.read(room.name, command.limit, partial(_history_read, hub, client, room, command))
+    hub.log.read(room.name, command.limit, partial(_history_read, hub, client, room, command))
 
 
 def _history_read(hub: "Hub", client: Client, room: Room, command: History, result: Page | StoreError) -> None:
@@ -150,7 +153,7 @@ def _help(hub: "Hub", client: Client, command: Help) -> None:
 
 
 def _quit(hub: "Hub", client: Client, command: Quit) -> None:
-    hub.flush().add_done_callback(lambda _: client.outbox.close(Close.NORMAL, "bye"))
+    hub.finish(client, Close.NORMAL, "bye")
 
 
 def _refused(hub: "Hub", client: Client, reply: Reply) -> None:

@@ -6,17 +6,18 @@ Defaults, units and reasons are in `default.toml` alone.
 
 import json
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
-    SettingsError,
     TomlConfigSettingsSource,
 )
 
@@ -31,10 +32,41 @@ _NESTED: Final = "__"
 _ENVELOPE_BYTES: Final = 1024  # what an encoded message holds beside its text: room, name, offset, field names
 
 
+# What a key takes, by the kind of pydantic's complaint.
+_TAKES: Final = {
+    "bool_parsing": "true or false",
+    "bool_type": "true or false",
+    "finite_number": "a finite number",
+    "float_parsing": "a number",
+    "float_type": "a number",
+    "greater_than": "a number above {gt}",
+    "greater_than_equal": "{ge} or more",
+    "int_from_float": "a whole number",
+    "int_parsing": "a whole number",
+    "int_type": "a whole number",
+    "less_than_equal": "{le} or less",
+    "literal_error": "{expected}",
+    "model_type": "a section with keys of its own",
+    "string_type": "a text",
+    "tuple_type": "a list",
+    "value_error": "{error}",
+}
+
+
 def _url_path(path: str) -> str:
-    if not path.startswith("/") or path.endswith("/") or "{" in path:
-        raise ValueError("a path such as /ws, which begins with a slash and does not end with one")
+    if not re.fullmatch(r"(/[\w.~-]+)+", path, re.ASCII):
+        raise ValueError("a path such as /ws or /chat/ws, of letters, digits and . _ ~ -")
     return path
+
+
+def _from_json(value: object) -> object:
+    """A list from the environment, which knows nothing but text."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        raise ValueError('a list such as ["same-origin"]') from None
 
 
 Count = Annotated[int, Field(ge=0, le=1 << 40)]
@@ -112,7 +144,7 @@ class History(_Section):
 
 
 class Security(_Section):
-    allowed_origins: tuple[str, ...]
+    allowed_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_from_json)]
 
 
 class Logging(_Section):
@@ -190,8 +222,6 @@ def load(file: str | Path | None = None, flags: Mapping[str, Any] | None = None)
         config: Config = layered(**(flags or {}))
     except ValidationError as error:
         raise ConfigError(_in_one_line(error)) from None
-    except SettingsError as error:
-        raise ConfigError(f"environment: {error}") from None
     return config
 
 
@@ -207,10 +237,12 @@ def _readable(file: Path) -> Path:
 
 def _in_one_line(error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
-    key = ".".join(str(part) for part in first["loc"])
+    location = first["loc"]
+    key = repr(".".join(map(str, location)))[1:-1]  # a key of TOML may hold a line break
     if first["type"] == "extra_forbidden":
-        return f"{key}: no such setting; `aiochat config` lists them all"
-    wanted = str(first["msg"]).removeprefix("Value error, ").replace("Input should be ", "")
+        known = defaults() if len(location) == 1 else defaults()[str(location[0])]
+        return f"{key}: no such setting; takes {', '.join(known)}"
+    wanted = _TAKES.get(first["type"], "{msg}").format(**first, **first.get("ctx", {}))
     return f"{key}: got {first['input']!r}, takes {wanted}" if key else wanted
 
 
@@ -218,5 +250,6 @@ def as_toml(config: Config) -> str:
     """The settings in force, in the form of the file."""
     lines: list[str] = []
     for section, settings in config.model_dump(mode="json").items():
-        lines += ["", f"[{section}]", *(f"{key} = {json.dumps(value)}" for key, value in settings.items())]
+        lines += ["", f"[{section}]"]
+        lines += [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in settings.items()]
     return "\n".join(lines[1:])

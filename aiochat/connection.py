@@ -113,12 +113,14 @@ class Inlet(WebSocketDataQueue):
 
     def feed_data(self, message: aiohttp.WSMessage, size: int) -> None:  # type: ignore[override]
         kind, payload, _ = message
+        connection = self.connection
         if kind is WSMsgType.TEXT or kind is WSMsgType.BINARY:
-            self.connection.message_received(payload)
+            if not connection.outbox.is_sealed:
+                connection.message_received(payload, size)
         elif kind is WSMsgType.PING:
-            self.connection.unanswered_ping = bytes(payload)
+            connection.unanswered_ping = bytes(payload)
         elif kind is WSMsgType.CLOSE:
-            self.connection.close_received(payload)
+            connection.close_received(payload)
 
     def set_exception(self, exc: BaseException, exc_cause: object = None) -> None:
         self.connection.reading_failed(exc)
@@ -164,15 +166,16 @@ class Connection(asyncio.Protocol):
         self._bytes_in += len(data)
         if shared.bytes_per_second:
             self._spend(len(data))
-        if self._rest is not None:
-            data = bytes(self._rest) + data
-            self._rest = None
-        if self._is_held:
-            self._rest = memoryview(data)
-        elif self._reader is not None:
-            self._feed(self._reader, data)
-        elif not self._is_deaf:
-            self._begin(data)
+        reader = self._reader
+        if reader is None or self._is_held or len(data) > _SLICE_BYTES:
+            self._take(data)
+            return
+        shared.inlet.connection = self
+        reader.feed_data(data)
+        if self.client.is_full:
+            self._hold(None)
+        if self.unanswered_ping is not None:
+            self._pong()
 
     def pause_writing(self) -> None:
         """The write buffer is full."""
@@ -199,25 +202,22 @@ class Connection(asyncio.Protocol):
 
     # What the reader calls.
 
-    def message_received(self, payload: bytes) -> None:
+    def message_received(self, payload: bytes, size: int) -> None:
         """A whole message: decoded, it waits for the hub's next turn."""
-        if self.outbox.is_sealed:
-            return
         client = self.client
         client.messages_in += 1
-        command: Command | Reply | None
         try:
-            command = client.codec.decode(payload)
+            command: Command | Reply | None = client.codec.decode(payload)
         except Reply as reply:
             command = reply
         except Disconnect as end:
             self._end_deaf(end.code, end.reason)
             return
         except Exception:
-            _log.exception("message_not_decoded", client=client.id, bytes=len(payload))
+            _log.exception("message_not_decoded", client=client.id, bytes=size)
             command = Reply("bad_message", "this message cannot be read")
         if command is not None:
-            self._shared.hub.submit(client, command, len(payload))
+            self._shared.hub.submit(client, command, size)
 
     def close_received(self, code: int) -> None:
         """The client's Close: answered in kind (RFC 6455 section 5.5.1), unless we closed first."""
@@ -282,10 +282,19 @@ class Connection(asyncio.Protocol):
 
     # Within.
 
-    def _begin(self, data: bytes) -> None:
-        if len(data) < 2:
+    def _take(self, data: bytes) -> None:
+        """What `data_received` does with more than the usual: the first bytes, a large chunk, one that must wait."""
+        if self._rest is not None:
+            data = bytes(self._rest) + data
+            self._rest = None
+        if self._is_held or (self._reader is None and len(data) < 2 and not self._is_deaf):
             self._rest = memoryview(data)
-            return
+        elif self._reader is not None:
+            self._feed(self._reader, data)
+        elif not self._is_deaf:
+            self._begin(data)
+
+    def _begin(self, data: bytes) -> None:
         if not data[1] & _MASK_BIT:  # the reader takes unmasked frames; whoever does not mask does so from the first on
             self._end_deaf(Close.PROTOCOL_ERROR, "frames from a client must be masked")
             return
@@ -294,20 +303,22 @@ class Connection(asyncio.Protocol):
         self._feed(self._reader, data)
 
     def _feed(self, reader: WebSocketReader, data: bytes | memoryview) -> None:
-        shared, client = self._shared, self.client
-        shared.inlet.connection = self
+        self._shared.inlet.connection = self
         end = 0
         while end < len(data) and not self._is_deaf:
             start, end = end, end + _SLICE_BYTES
             reader.feed_data(data[start:end])
-            if client.is_full:
-                self._hold(memoryview(data)[end:])
+            if self.client.is_full:
+                self._hold(memoryview(data)[end:] if end < len(data) else None)
                 break
+        self._pong()
+
+    def _pong(self) -> None:
         if self.unanswered_ping is not None:
             self.outbox.pong(self.unanswered_ping)
             self.unanswered_ping = None
 
-    def _hold(self, rest: memoryview) -> None:
+    def _hold(self, rest: memoryview | None) -> None:
         self._is_held = True
         self._rest = rest
         self._set_reading()
@@ -316,7 +327,7 @@ class Connection(asyncio.Protocol):
     def _feed_on(self) -> None:
         rest, self._rest = self._rest, None
         self._is_held = False
-        if rest and self._reader is not None:
+        if rest is not None and self._reader is not None:
             self._feed(self._reader, rest)
         self._set_reading()
 

@@ -21,12 +21,12 @@ from aiochat.errors import Close, Reply, StoreError, unavailable
 from aiochat.limits import Budget, Strikes
 from aiochat.logqueue import LogQueue
 from aiochat.messages import Command, Error, Event, Message, Publish, Sender
-from aiochat.room import Room
+from aiochat.room import WRITES_PER_SLICE, Room
 from aiochat.roomlog import Draft, Page, RoomLog, content_bytes
 
 _INBOX_BYTES_PER_CLIENT: Final = 128 << 10
 _REFUSALS_ALLOWED: Final = (100, 10.0)  # within so many seconds, then 4429
-_BAD_MESSAGES_ALLOWED: Final = (20, 60.0)  # likewise 4400
+_BAD_MESSAGES_ALLOWED: Final = (19, 60.0)  # likewise 4400: the twentieth ends it
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -40,7 +40,7 @@ class Hub:
         self.clients: dict[str, Client] = {}
         self.rooms: dict[str, Room] = {}
         self._loop = asyncio.get_running_loop()
-        self._log = LogQueue(config.store, log, self._loop.time, self._item)
+        self.log = LogQueue(config.store, log, self._loop.time, self._item)
         self._sleeping: asyncio.Future[None] | None = None
         self._inbox_per_client = config.hub.inbox_per_client
         self._max_inbox_bytes = config.hub.inbox_bytes
@@ -54,7 +54,7 @@ class Hub:
         self._publishing = 0  # calls of `publish` under way
         self._flushed: asyncio.Future[None] | None = None
         self._now = 0.0  # loop time of this turn
-        self._ts = 0  # wall clock of this turn, Unix milliseconds
+        self.ts = 0  # wall clock of this turn, Unix milliseconds
 
     # What connections call.
 
@@ -139,7 +139,7 @@ class Hub:
     async def turn(self) -> None:
         """Apply everything that has arrived; awaits nothing but a breath for the loop within a large fan-out."""
         self._now = self._loop.time()
-        self._ts = time.time_ns() // 1_000_000
+        self.ts = time.time_ns() // 1_000_000
         self._apply_commands()
         while True:
             await self._apply_items()
@@ -149,7 +149,7 @@ class Hub:
         held, self._held = self._held, []
         for feed_on in held:
             feed_on()
-        if self._flushed is not None and not (self._inbox or self._log.is_busy):
+        if self._flushed is not None and not (self._inbox or self.log.is_busy):
             self._flushed.set_result(None)
             self._flushed = None
 
@@ -215,8 +215,7 @@ class Hub:
         if reply.code == "rate_limited":
             client.refusals = client.refusals or Strikes()
             if client.refusals.add(*_REFUSALS_ALLOWED, self._now):
-                self._flush_answers()
-                client.outbox.close(Close.FLOODING, "too many messages")
+                self.finish(client, Close.FLOODING, "too many messages")
         elif reply.code == "bad_message":
             client.bad_messages = client.bad_messages or Strikes()
             if client.bad_messages.add(*_BAD_MESSAGES_ALLOWED, self._now):
@@ -252,14 +251,6 @@ class Hub:
         else:
             client.answers.append(event)
 
-    def draft(self, room: Room, sender: Sender, text: str | None, data: Any, publisher: Any) -> None:
-        """Put a message into the next append. Raises `Reply` `unavailable` when too much waits for the log."""
-        self._log.add(room, Draft(sender, text, data, self._ts, content_bytes(text, data), publisher))
-
-    def read(self, room: str, limit: int, then: Callable[[Page | StoreError], None]) -> None:
-        """Ask the log for the newest messages of a room; `then` is called within a turn, in any case."""
-        self._log.read(room, limit, then)
-
     def go_on(self, client: Client) -> None:
         """The client waits no longer: its commands count again."""
         client.waiting = False
@@ -271,18 +262,32 @@ class Hub:
             self._held.append(client.feed_on)
             client.feed_on = None
 
+    def finish(self, client: Client, code: Close, reason: str) -> None:
+        """Close once all that it did has gone out; what it sent after is not applied."""
+        client.waiting = True
+        self.flush().add_done_callback(lambda _: self._finished(client, code, reason))
+
+    def _finished(self, client: Client, code: Close, reason: str) -> None:
+        self._inbox_bytes -= client.queued_bytes
+        client.queued_bytes = 0
+        client.commands = None
+        client.waiting = False
+        client.outbox.close(code, reason)
+        if client.leaving:
+            self.detach(client)
+
     # The log's answers and the fan-out.
 
     def _publish(self, name: str, text: str | None, data: Any, published: asyncio.Future[int]) -> None:
         room = self.room(name)
         try:
-            self.draft(room, Sender(), text, data, published)
+            self.log.add(room, Draft(Sender(), text, data, self.ts, content_bytes(text, data), published))
         except Reply as reply:
             published.set_exception(reply)
             self.forget_if_idle(room)
 
     def _append(self) -> None:
-        for room in self._log.append(self._appended):
+        for room in self.log.append(self._appended):
             if not room.members:
                 self.forget_if_idle(room)
 
@@ -306,9 +311,13 @@ class Hub:
     async def _deliver(self) -> None:
         self._flush_answers()
         deliveries, self._deliveries = self._deliveries, []
+        limits = self.config.batch
         for room, messages in deliveries:
-            for _ in room.fan_out(messages, self.config.batch):
-                await asyncio.sleep(0)
+            if len(room.members) <= WRITES_PER_SLICE:
+                room.fan_out(messages, limits)
+            else:
+                for _ in room.slices(messages, limits):
+                    await asyncio.sleep(0)
 
     def _flush_answers(self) -> None:
         answering, self._answering = self._answering, []
@@ -318,7 +327,7 @@ class Hub:
                 client.outbox.send(batch)
 
     def _refuse_late(self) -> None:
-        refused, rooms = self._log.refuse_late()
+        refused, rooms = self.log.refuse_late()
         self._refuse_publishers(refused)
         for room in rooms:
             self.forget_if_idle(room)

@@ -1,9 +1,11 @@
 """Budgets of one client, and how many clients an address may have."""
 
 import resource
+from contextlib import suppress
 from typing import Final
 
 _RESERVED_DESCRIPTORS: Final = 200  # the listeners, the store, HTTP requests, what the interpreter opens
+_INSTEAD_OF_UNLIMITED: Final = (1 << 20, 10_240)  # macOS says unlimited, and takes the second if not the first
 
 
 class Budget:
@@ -81,12 +83,11 @@ class Addresses:
 
 
 def raise_descriptor_limit() -> int:
-    """Raise the soft limit of open files to the hard one; return how many clients fit below it."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard == resource.RLIM_INFINITY:
-        hard = 1 << 20
-    try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    except (ValueError, OSError):  # macOS caps the soft limit below a hard limit of "unlimited"
-        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    return max(1, hard - _RESERVED_DESCRIPTORS)
+    """Raise the soft limit of open files as far as the system lets us; return how many clients fit below it."""
+    limit, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for higher in _INSTEAD_OF_UNLIMITED if hard == resource.RLIM_INFINITY else (hard,):
+        if higher > limit:
+            with suppress(ValueError, OSError):
+                resource.setrlimit(resource.RLIMIT_NOFILE, (higher, hard))
+                limit = higher
+    return max(1, limit - _RESERVED_DESCRIPTORS)

@@ -98,7 +98,7 @@ class Outbox:
     """One client's way out. `close` seals it at once, wherever the end comes from: nothing is written after a Close."""
 
     __slots__ = (
-        "_backlog", "_owner", "_pong", "_transport", "bytes_out", "is_paused", "is_sealed",
+        "_backlog", "_is_open", "_owner", "_pong", "_transport", "bytes_out", "is_paused", "is_sealed",
         "messages_out", "queue", "queued_bytes", "queued_messages",
     )  # fmt: skip
 
@@ -109,6 +109,7 @@ class Outbox:
         self._pong: bytes | None = None
         self.is_paused = False
         self.is_sealed = False
+        self._is_open = True  # neither of the two
         self.queue: deque[Batch] | None = None
         self.queued_messages = 0
         self.queued_bytes = 0
@@ -126,12 +127,12 @@ class Outbox:
 
     def send(self, batch: Batch) -> None:
         """Write the batch, or queue it while the socket is paused."""
-        if self.is_paused or self.is_sealed:
+        if self._is_open:
+            self._transport.write(batch.data)
+            self.messages_out += batch.messages
+            self.bytes_out += len(batch.data)
+        else:
             self._enqueue(batch)
-            return
-        self.messages_out += batch.messages
-        self.bytes_out += len(batch.data)
-        self._transport.write(batch.data)
 
     def pong(self, payload: bytes) -> None:
         """Answer a ping; while the socket is paused only the newest is kept (RFC 6455 section 5.5.3)."""
@@ -150,12 +151,14 @@ class Outbox:
     def pause(self) -> None:
         """The transport's write buffer is full."""
         self.is_paused = True
+        self._is_open = False
         if not self.is_sealed:
             self._backlog.paused(self)
 
     def resume(self) -> None:
         """The transport's write buffer has drained: write what waited until it is full again."""
         self.is_paused = False
+        self._is_open = not self.is_sealed
         self._backlog.resumed(self)
         if self._pong is not None:
             self._transport.write(frames.pong_frame(self._pong))
@@ -183,6 +186,8 @@ class Outbox:
         if self.is_sealed:
             return
         self.is_sealed = True
+        self._is_open = False
+        self._pong = None  # behind the Close of an empty queue it would come too late
         self._owner.sealed(code, reason)
         self._backlog.resumed(self)
         if not keep_queue:
@@ -190,7 +195,6 @@ class Outbox:
 
     def clear(self) -> None:
         """Free what is queued."""
-        self._pong = None
         while self.queue:
             self._dequeue(self.queue)
 

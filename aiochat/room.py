@@ -10,7 +10,7 @@ from aiochat.messages import Message, Sender
 from aiochat.outbox import Outbox
 from aiochat.roomlog import Draft
 
-_WRITES_PER_SLICE: Final = 1000
+WRITES_PER_SLICE: Final = 1000
 
 
 class Room:
@@ -42,13 +42,18 @@ class Room:
             del self.outboxes[client.codec]
         return self.members.pop(client)
 
-    def fan_out(self, messages: Sequence[Message], limits: BatchLimits) -> Iterator[None]:
-        """Deliver to every member, encoded once per codec; yields after each thousand writes of a large room."""
-        writes = 0
+    def fan_out(self, messages: Sequence[Message], limits: BatchLimits) -> None:
+        """Deliver to every member, encoded once per codec."""
         for codec, outboxes in self.outboxes.items():
             for batch in batches(codec, messages, limits):
                 for outbox in outboxes:
                     outbox.send(batch)
-                    writes += 1
-                    if not writes % _WRITES_PER_SLICE:
+
+    def slices(self, messages: Sequence[Message], limits: BatchLimits) -> Iterator[None]:
+        """The same for a large room, in slices of a thousand writes."""
+        for codec, outboxes in self.outboxes.items():
+            for batch in batches(codec, messages, limits):
+                for writes, outbox in enumerate(outboxes, 1):
+                    outbox.send(batch)
+                    if not writes % WRITES_PER_SLICE:
                         yield

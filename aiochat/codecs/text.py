@@ -63,13 +63,8 @@ def clean(text: str) -> str:
     return _CONTROL.sub("\ufffd", _BREAK.sub(" ", text))
 
 
-def _is_plain(line: bytes) -> bool:
-    """Whether the line is ASCII without control characters: then `clean` would only cost time."""
-    return line.isascii() and line.translate(_WITHOUT_CONTROL) == line
-
-
 class TextCodec:
-    """Lines in, lines out."""
+    """Lines in, lines out. What is ASCII and unchanged by `_WITHOUT_CONTROL` need not be cleaned, which costs more."""
 
     subprotocol: Final = "aiochat.v1.text"
     single_room: Final = True
@@ -79,16 +74,18 @@ class TextCodec:
             line = payload.decode().strip()
         except UnicodeDecodeError:
             raise Disconnect(Close.NOT_UTF8, "not UTF-8") from None
-        if not _is_plain(payload):
+        if not (payload.isascii() and payload.translate(_WITHOUT_CONTROL) == payload):
             line = clean(line)
-        if line.startswith("/"):
-            return _command(line)
-        return Publish(line) if line else None
+        if not line:
+            return None
+        return Publish(line) if line[0] != "/" else _command(line)
 
     def encode_message(self, message: Message) -> bytes:
-        line = _line_of(message)
-        payload = line.encode("utf-8", "replace")
-        return payload if _is_plain(payload) else clean(line).encode("utf-8", "replace")
+        line = message.text if message.data is None and message.sender.name is None else _line_of(message)
+        payload = (line or "").encode("utf-8", "replace")
+        if payload.isascii() and payload.translate(_WITHOUT_CONTROL) == payload:
+            return payload
+        return clean(line or "").encode("utf-8", "replace")
 
     def encode_event(self, event: Event) -> list[bytes]:
         return [clean(line).encode("utf-8", "replace") for line in _RENDERERS[type(event)](event)]

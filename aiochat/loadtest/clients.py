@@ -199,7 +199,10 @@ class CheckingClient(Client, WSListener):
         """Without these two picows logs a warning each time."""
 
     def _check(self, line: bytes) -> None:
-        sender, sequence, sent_us = lines.fields(line)
+        try:
+            sender, sequence, sent_us = lines.fields(line)
+        except lines.NOT_OURS:
+            return
         self.delivered += 1
         self.order.take(sender, sequence)
         if sent_us >= self.measure_from_us:

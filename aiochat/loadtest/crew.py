@@ -20,7 +20,7 @@ BUFFER_BYTES: Final = 256 * 1024
 CHECKED_ONE_IN: Final = 100
 CHECKED_ROOMS: Final = 20
 CONNECTING_AT_ONCE: Final = 32
-HANDSHAKE_SECONDS: Final = 30
+CONNECT_SECONDS: Final = 30
 CLIENTS_PER_ADDRESS: Final = 20_000  # of some 28,000 ports that a source address has
 SLOW_BUFFER_BYTES: Final = 4096
 LARGEST_FRAME_BYTES: Final = 64 << 20
@@ -114,15 +114,16 @@ class Crew:
             return await self._socket(number, slow=isinstance(client, SlowClient))
 
         listener = client if isinstance(client, CheckingClient) else Entrance(client)
-        await ws_connect(
-            lambda request, response: listener,
-            self.target.room_url(client.room, self.workload.rooms),
-            ssl_context=self.trusting,
-            websocket_handshake_timeout=HANDSHAKE_SECONDS,
-            max_frame_size=LARGEST_FRAME_BYTES,
-            read_buffer_init_size=BUFFER_BYTES if listener is client else 0,
-            socket_factory=connected,
-        )
+        async with asyncio.timeout(CONNECT_SECONDS):
+            await ws_connect(
+                lambda request, response: listener,
+                self.target.room_url(client.room, self.workload.rooms),
+                ssl_context=self.trusting,
+                websocket_handshake_timeout=None,
+                max_frame_size=LARGEST_FRAME_BYTES,
+                read_buffer_init_size=BUFFER_BYTES if listener is client else 0,
+                socket_factory=connected,
+            )
 
     async def _socket(self, number: int, slow: bool) -> socket.socket:
         sock = socket.socket(socket.AddressFamily(self.target.family), socket.SOCK_STREAM)

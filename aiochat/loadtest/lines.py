@@ -16,6 +16,7 @@ KEY_BYTES: Final = 5  # marker and sender: what each line of one sender, and no 
 _FIELDS: Final = struct.Struct(">HIQ")
 HEAD_BYTES: Final = len(MARKER) + 2 * _FIELDS.size
 MAX_SENDERS: Final = 1 << 16
+NOT_OURS: Final = (ValueError, struct.error)
 
 TEXT: Final = 0x81
 CLOSE: Final = 0x88
@@ -30,7 +31,7 @@ _MASKED: Final = bytes(_MASK_BYTE ^ byte for byte in range(256))
 
 
 def fields(line: bytes) -> tuple[int, int, int]:
-    """Sender, sequence number and time of sending; ValueError or struct.error if the line is none of ours."""
+    """Sender, sequence number and time of sending; raises one of NOT_OURS."""
     sender, sequence, sent_us = _FIELDS.unpack(unhexlify(line[1:HEAD_BYTES]))
     return sender, sequence, sent_us
 

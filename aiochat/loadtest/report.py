@@ -92,9 +92,14 @@ def print_table(results: Sequence[Result], console: Console) -> None:
         if any(value is not None for value in values):
             table.add_row(label, *("–" if value is None else format(value, shape) for value in values))
     console.print(table)
-    for result in results:
-        for line in verdict(result):
-            console.print(line, markup=False, highlight=False, soft_wrap=True)
+    for line in (_pinning(results[0]), *(line for result in results for line in verdict(result))):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _pinning(result: Result) -> str:
+    if result.pinned:
+        return "the server was pinned to one core, the meter to the others"
+    return "nothing was pinned to a core: the figures depend on what else runs, and on where"
 
 
 def verdict(result: Result) -> list[str]:

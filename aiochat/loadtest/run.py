@@ -55,6 +55,7 @@ def measure(plan: Workload, target: Target, pid: int | None, pinned: bool, tell:
         _tell_all(links, {sender: count for each in loaded for sender, count in each.sent.items()})
         judged: list[Judged] = [_receive(link) for link in links]
         _tell_all(links, None)
+    tell("done", 1)
     return _result(plan, pinned, _complete(looks), loaded, judged)
 
 

@@ -44,13 +44,20 @@ class Usage(NamedTuple):
 
 
 def usage(pid: int) -> Usage:
-    at, cpu_seconds, resident_bytes = time.monotonic(), 0.0, 0
+    """Raises psutil.Error if the process has ended or is not ours to look at."""
+    at = time.monotonic()
     process = psutil.Process(pid)
-    for each in (process, *process.children(recursive=True)):
+    cpu_seconds, resident_bytes = _usage(process)
+    for child in process.children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess):
-            cpu_seconds += sum(each.cpu_times()[:4])  # user and system: its own, and of its children that have ended
-            resident_bytes += each.memory_info().rss
+            more_seconds, more_bytes = _usage(child)
+            cpu_seconds, resident_bytes = cpu_seconds + more_seconds, resident_bytes + more_bytes
     return Usage(at, cpu_seconds, resident_bytes)
+
+
+def _usage(process: psutil.Process) -> tuple[float, int]:
+    times = process.cpu_times()[:4]  # user and system: its own, and of its children that have ended
+    return sum(times), process.memory_info().rss
 
 
 def find(url: str) -> Target:
