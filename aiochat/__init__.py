@@ -29,4 +29,6 @@ from aiochat.app import Chat, setup
 from aiochat.config import Config, load
 from aiochat.errors import ConfigError, Reply, StartError
 
+__version__ = "0.1.0"
+
 __all__ = ["Chat", "Config", "ConfigError", "Reply", "StartError", "load", "setup"]

@@ -3,10 +3,10 @@
 import argparse
 import sys
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from aiochat import __version__
 from aiochat.config import Config, as_toml, defaults, load
 from aiochat.errors import ConfigError, StartError
 from aiochat.memory import largest_memory_bytes
@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("aiochat", description="A chat server for people and programs.")
-    parser.add_argument("--version", action="version", version=f"aiochat {_version()}")
+    parser.add_argument("--version", action="version", version=f"aiochat {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     serve = commands.add_parser("serve", help="run the server", description="Run the server until Ctrl-C or SIGTERM.")
@@ -112,9 +112,3 @@ def _chat(parsed: argparse.Namespace) -> int:
 
     return chat(parsed.url, parsed.room, parsed.name)
 
-
-def _version() -> str:
-    try:
-        return version(_DISTRIBUTION)
-    except PackageNotFoundError:
-        return "(not installed)"

@@ -86,9 +86,18 @@ class Upgrade(web.WebSocketResponse):
         """Nothing: the response never ends as far as aiohttp is concerned."""
 
     def take_over(
-        self, request: web.Request, shared: "Connections", codec: Codec, room: str, name: str | None
+        self,
+        request: web.Request,
+        shared: "Connections",
+        codec: Codec,
+        room: str,
+        name: str | None,
+        refusal: Reply | None = None,
     ) -> "Connection | None":
-        """Make the socket that of a client that joins `room`; None if the peer has gone meanwhile."""
+        """Make the socket that of a client that joins `room`, or that is told of the refusal and joins nothing.
+
+        None if the peer has gone meanwhile.
+        """
         http, transport = request.protocol, request.transport
         if transport is None or transport.is_closing():
             return None
@@ -97,7 +106,10 @@ class Upgrade(web.WebSocketResponse):
         http.transport = None  # with it set, connection_lost would close the socket
         http.connection_lost(None)
         shared.add(connection)
-        shared.hub.attach(connection.client, room)
+        if refusal is None:
+            shared.hub.attach(connection.client, room)
+        else:
+            connection.outbox.close(Close.BAD_REQUEST, f"{refusal.code}: {refusal.reason}")
         if self._early.data:
             connection.data_received(self._early.data)
         return connection

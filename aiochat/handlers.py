@@ -14,7 +14,7 @@ from aiochat.commands import LOBBY
 from aiochat.config import Config
 from aiochat.connection import Upgrade
 from aiochat.connections import Connections
-from aiochat.errors import Close, Reply
+from aiochat.errors import Reply
 from aiochat.names import display_name, room_name
 
 _WEB: Final = Path(__file__).parent / "web"
@@ -99,17 +99,16 @@ class Handlers:
         upgrade = Upgrade((codec.subprotocol,))
         try:
             await upgrade.prepare(_without_tokens(request))
-            connection = upgrade.take_over(request, self.connections, codec, room, name)
+            connection = upgrade.take_over(request, self.connections, codec, room, name, refusal)
         except web.HTTPBadRequest as error:
             return self._refuse(request, _Refused(400, "bad_request", error.text or error.reason))
+        except ConnectionError:  # the peer has gone meanwhile
+            return upgrade
         finally:
             if connection is None:
                 self.connections.addresses.release(address)
-        if connection is not None:
-            if refusal is not None:
-                connection.outbox.close(Close.BAD_REQUEST, f"{refusal.code}: {refusal.reason}")
-            if self._log_connections:
-                _log.info("connection_opened", client=connection.client.id, address=address, request_id=_new_id())
+        if connection is not None and self._log_connections:
+            _log.info("connection_opened", client=connection.client.id, address=address, request_id=_new_id())
         return upgrade
 
     def _check_origin(self, request: web.Request) -> None:
