@@ -56,7 +56,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_settings(parser: argparse.ArgumentParser) -> None:
     default = defaults()
-    parser.add_argument("--config", type=Path, metavar="FILE", help="settings that differ from the defaults (TOML)")
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help="settings that differ from the defaults, in TOML; default: none"
+    )
     parser.add_argument("--host", help=f"where to listen; default: {default['server']['host']}")
     parser.add_argument("--port", help=f"0 takes a free one; default: {default['server']['port']}")
     parser.add_argument("--store", metavar="URL", help=f"the room log; default: {default['store']['url']}")
@@ -111,4 +113,3 @@ def _chat(parsed: argparse.Namespace) -> int:
     from aiochat.terminal import chat
 
     return chat(parsed.url, parsed.room, parsed.name)
-

@@ -7,7 +7,6 @@ has the parts it needs; tests/test_takeover.py tries them out.
 
 import asyncio
 import inspect
-import socket
 import sys
 from typing import TYPE_CHECKING, Final, cast
 
@@ -20,7 +19,6 @@ from aiohttp.web_protocol import RequestHandler
 
 from aiochat.client import Client, random_id
 from aiochat.codecs import Codec
-from aiochat.config import Socket as SocketSettings
 from aiochat.errors import Close, Disconnect, Reply, StartError
 from aiochat.frames import may_be_received
 from aiochat.limits import Budget
@@ -105,7 +103,7 @@ class Upgrade(web.WebSocketResponse):
         transport.set_protocol(connection)
         http.transport = None  # with it set, connection_lost would close the socket
         http.connection_lost(None)
-        shared.add(connection)
+        shared.add(connection, transport)
         if refusal is None:
             shared.hub.attach(connection.client, room)
         else:
@@ -167,7 +165,6 @@ class Connection(asyncio.Protocol):
         self.heard = self.beat = self.next_ping = 0
         self.outbox = Outbox(transport, shared.backlog, self)
         self.client = Client(random_id(), codec, self.outbox, name)
-        _set_socket_options(transport, shared.config.socket)
 
     # What the transport calls.
 
@@ -268,6 +265,10 @@ class Connection(asyncio.Protocol):
                 queued_bytes=self.outbox.queued_bytes,
                 stalled_seconds=round(shared.backlog.stalled_seconds(self.outbox), 3),
             )
+        if self._is_held:  # what came and was not parsed is dropped; what still comes is read, for the client's Close
+            self._be_deaf()
+        self._is_held = self._is_throttled = False
+        self._set_reading()
         shared.keepalive.discard(self)
         shared.keepalive.end(self)
         shared.hub.detach(self.client)
@@ -394,15 +395,3 @@ class Connection(asyncio.Protocol):
             bytes_in=self._bytes_in,
             bytes_out=self.outbox.bytes_out,
         )
-
-
-def _set_socket_options(transport: asyncio.Transport, settings: SocketSettings) -> None:
-    """Bound the kernel's and the transport's memory for one client, and how long the kernel keeps a dead link."""
-    transport.set_write_buffer_limits(high=settings.write_buffer_bytes)
-    connected = transport.get_extra_info("socket")
-    if connected is None:
-        return
-    connected.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, settings.send_buffer_bytes)
-    if settings.user_timeout_seconds and hasattr(socket, "TCP_USER_TIMEOUT") and connected.family != socket.AF_UNIX:
-        milliseconds = int(settings.user_timeout_seconds * 1000)
-        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)

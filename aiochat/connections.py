@@ -1,8 +1,10 @@
 """Every upgraded socket of this server, and what they share: the hub, the timer, the backlog, the reader's inlet."""
 
 import asyncio
+import socket
 
 from aiochat.config import Config
+from aiochat.config import Socket as SocketSettings
 from aiochat.connection import Connection, Inlet
 from aiochat.hub import Hub
 from aiochat.keepalive import Keepalive
@@ -28,8 +30,9 @@ class Connections:
     def __len__(self) -> int:
         return len(self._open)
 
-    def add(self, connection: Connection) -> None:
+    def add(self, connection: Connection, transport: asyncio.Transport) -> None:
         """A socket was taken over."""
+        _set_socket_options(transport, self.config.socket)
         self._open.add(connection)
         self.keepalive.add(connection)
 
@@ -53,3 +56,15 @@ class Connections:
     def _every_second(self) -> None:
         self.backlog.check_stalls()
         self.hub.check_waits()
+
+
+def _set_socket_options(transport: asyncio.Transport, settings: SocketSettings) -> None:
+    """Bound the kernel's and the transport's memory for one client, and how long the kernel keeps a dead link."""
+    transport.set_write_buffer_limits(high=settings.write_buffer_bytes)
+    connected = transport.get_extra_info("socket")
+    if connected is None:
+        return
+    connected.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, settings.send_buffer_bytes)
+    if settings.user_timeout_seconds and hasattr(socket, "TCP_USER_TIMEOUT") and connected.family != socket.AF_UNIX:
+        milliseconds = int(settings.user_timeout_seconds * 1000)
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)

@@ -78,7 +78,7 @@ class Handlers:
             self._check_origin(request)
             self._check_upgrade(request)
             codec = _codec_of(request)
-            self._check_room_for_one_more()
+            self._check_capacity()
         except _Refused as refused:
             return self._refuse(request, refused)
         try:
@@ -128,7 +128,7 @@ class Handlers:
         if request.can_read_body or hdrs.TRANSFER_ENCODING in headers:
             raise _Refused(400, "bad_request", "an upgrade has no body")
 
-    def _check_room_for_one_more(self) -> None:
+    def _check_capacity(self) -> None:
         if self.is_draining:
             raise _Refused(503, "unavailable", "the server is going down")
         if len(self.connections) >= self._max_clients:

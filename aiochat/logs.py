@@ -5,6 +5,7 @@ Called by `aiochat serve` alone: mounted in another application, the chat logs w
 
 import logging
 import logging.config
+import re
 import sys
 import time
 from typing import Any, Final
@@ -17,6 +18,7 @@ from aiochat.config import Logging
 _SAME_LINES: Final = 5  # of one kind, from aiohttp or asyncio, that pass within _SECONDS
 _SECONDS: Final = 10.0
 _KINDS: Final = 100  # remembered at once
+_VARYING: Final = re.compile(r"0x[0-9a-f]+|[0-9]+")  # what differs between two lines of a kind
 
 
 class _Repetition(logging.Filter):
@@ -27,7 +29,7 @@ class _Repetition(logging.Filter):
         self._kinds: dict[tuple[str, str], tuple[float, int]] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        kind = (record.name, str(record.msg)[:80])
+        kind = (record.name, _VARYING.sub("", str(record.msg).partition("\n")[0]))
         now = time.monotonic()
         since, lines = self._kinds.get(kind, (now, 0))
         if now - since > _SECONDS:
@@ -90,4 +92,6 @@ def set_up(settings: Logging) -> None:
 def _renderers(settings: Logging) -> list[Any]:
     if settings.format == "json":
         return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
-    return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=20)]
+    # Where rich is installed, its tracebacks would show local variables, and with them what people say.
+    plain = structlog.dev.plain_traceback
+    return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=20, exception_formatter=plain)]

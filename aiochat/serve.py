@@ -6,6 +6,7 @@ import signal
 import socket
 import ssl
 import sys
+from pathlib import Path
 
 import structlog
 from aiohttp import web
@@ -43,7 +44,8 @@ async def _serve(config: Config) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     app = web.Application()
-    setup(app, config, max_clients=_fitting_clients(config))
+    max_clients = min(raise_descriptor_limit(), config.limits.max_clients)
+    setup(app, config, max_clients=max_clients)
     runner = web.AppRunner(
         app,
         access_log=None,
@@ -66,6 +68,8 @@ async def _serve(config: Config) -> None:
         await runner.cleanup()
         raise StartError(f"cannot listen on {config.server.host}:{config.server.port}: {error.strerror}") from None
     _announce(config, server.sockets)
+    if max_clients < config.limits.max_clients:
+        _log.warning("max_clients_fitted", max_clients=max_clients, configured=config.limits.max_clients)
     gc.freeze()  # what is there now stays, and need not be looked through again
     await stop.wait()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -76,22 +80,19 @@ async def _serve(config: Config) -> None:
     _log.info("stopped")
 
 
-def _fitting_clients(config: Config) -> int:
-    """`limits.max_clients`, as far as the descriptor limit, raised to the hard one, has room for them."""
-    fitting = raise_descriptor_limit()
-    if fitting < config.limits.max_clients:
-        _log.warning("max_clients_fitted", max_clients=fitting, configured=config.limits.max_clients)
-    return min(fitting, config.limits.max_clients)
-
-
 def _ssl_context(config: Config) -> ssl.SSLContext | None:
     if not config.server.tls_certificate:
         return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    certificate, key = config.server.tls_certificate, config.server.tls_key
     try:
-        context.load_cert_chain(config.server.tls_certificate, config.server.tls_key)
-    except (OSError, ssl.SSLError) as error:
-        raise StartError(f"server.tls_certificate, server.tls_key: cannot be used: {error}") from None
+        for file in (certificate, key):
+            Path(file).read_bytes()
+        context.load_cert_chain(certificate, key)
+    except ssl.SSLError as error:
+        raise StartError(f"{certificate}, {key} (server.tls_certificate, tls_key) cannot be used: {error}") from None
+    except OSError as error:
+        raise StartError(f"{file} (server.tls_certificate, tls_key) cannot be read: {error.strerror}") from None
     return context
 
 
