@@ -51,51 +51,35 @@ def check_contract() -> None:
             )
 
 
-class _Early:
-    """Stands in for aiohttp's parser until the take-over: keeps what the client sent along with its handshake.
+class Upgrade(web.WebSocketResponse):
+    """The 101 answer. Returning it from a handler closes nothing: by then the socket is a `Connection`'s.
 
-    That is at most what aiohttp reads ahead, 64 KiB and one read of the transport.
+    Until the take-over it stands in for aiohttp's parser and keeps what the client sent along with its handshake: at
+    most what aiohttp reads ahead, 64 KiB and one read of the transport.
     """
 
-    def __init__(self) -> None:
-        self.data = b""
+    def __init__(self, subprotocols: tuple[str, ...]) -> None:
+        super().__init__(protocols=subprotocols, compress=False)
+        self._early = b""
+
+    def _post_start(self, request: web.BaseRequest, protocol: str | None, writer: object) -> None:
+        request.protocol.set_parser(cast(WebSocketReader, self))
+        request.protocol.keep_alive(False)
 
     def feed_data(self, data: bytes) -> tuple[bool, bytes]:
-        self.data += data
+        self._early += data
         return False, b""
 
     def feed_eof(self) -> None:
         """aiohttp lets go of its parser."""
 
-
-class Upgrade(web.WebSocketResponse):
-    """The 101 answer. Returning it from a handler closes nothing: by then the socket is a `Connection`'s."""
-
-    def __init__(self, subprotocols: tuple[str, ...]) -> None:
-        super().__init__(protocols=subprotocols, compress=False)
-        self._early = _Early()
-
-    def _post_start(self, request: web.BaseRequest, protocol: str | None, writer: object) -> None:
-        http = request.protocol
-        http.set_parser(cast(WebSocketReader, self._early))
-        http.keep_alive(False)
-
     async def write_eof(self, data: bytes = b"") -> None:
-        """Nothing: the response never ends as far as aiohttp is concerned."""
+        """Nothing: as far as aiohttp knows the response never ends."""
 
     def take_over(
-        self,
-        request: web.Request,
-        shared: "Connections",
-        codec: Codec,
-        room: str,
-        name: str | None,
-        refusal: Reply | None = None,
+        self, request: web.Request, shared: "Connections", codec: Codec, room: str | Reply, name: str | None
     ) -> "Connection | None":
-        """Make the socket that of a client that joins `room`, or that is told of the refusal and joins nothing.
-
-        None if the peer has gone meanwhile.
-        """
+        """Make the socket a client's that joins `room`, or is told of the refusal; None if the peer has gone."""
         http, transport = request.protocol, request.transport
         if transport is None or transport.is_closing():
             return None
@@ -104,12 +88,12 @@ class Upgrade(web.WebSocketResponse):
         http.transport = None  # with it set, connection_lost would close the socket
         http.connection_lost(None)
         shared.add(connection, transport)
-        if refusal is None:
+        if isinstance(room, str):
             shared.hub.attach(connection.client, room)
         else:
-            connection.outbox.close(Close.BAD_REQUEST, f"{refusal.code}: {refusal.reason}")
-        if self._early.data:
-            connection.data_received(self._early.data)
+            connection.outbox.close(Close.BAD_REQUEST, f"{room.code}: {room.reason}")
+        if self._early:
+            connection.data_received(self._early)
         return connection
 
 
@@ -140,8 +124,8 @@ class Connection(asyncio.Protocol):
     """The protocol of one upgraded socket, from the take-over until it is lost."""
 
     __slots__ = (
-        "_address", "_budget", "_bytes_in", "_close_code", "_close_reason", "_is_deaf", "_is_held", "_is_throttled",
-        "_opened", "_reader", "_rest", "_shared", "_transport", "beat", "client", "heard", "next_ping", "outbox",
+        "_budget", "_is_deaf", "_is_held", "_is_throttled", "_reader", "_rest", "_shared", "_transport", "address",
+        "beat", "bytes_in", "client", "close_code", "close_reason", "heard", "next_ping", "opened", "outbox",
         "unanswered_ping",
     )  # fmt: skip
 
@@ -150,17 +134,17 @@ class Connection(asyncio.Protocol):
     ) -> None:
         self._shared = shared
         self._transport: asyncio.Transport | None = transport
-        self._address = sys.intern(address)
-        self._opened = shared.loop.time()
+        self.address = sys.intern(address)
+        self.opened = shared.loop.time()
         self._reader: WebSocketReader | None = None  # made at the first byte
         self._rest: memoryview | None = None  # read, but held back until the hub has taken what came before
         self._budget: Budget | None = None
         self._is_held = False
         self._is_throttled = False
         self._is_deaf = False  # nothing more is parsed
-        self._bytes_in = 0
-        self._close_code: int = Close.ABNORMAL
-        self._close_reason = ""
+        self.bytes_in = 0
+        self.close_code: int = Close.ABNORMAL
+        self.close_reason = ""
         self.unanswered_ping: bytes | None = None
         self.heard = self.beat = self.next_ping = 0
         self.outbox = Outbox(transport, shared.backlog, self)
@@ -172,7 +156,7 @@ class Connection(asyncio.Protocol):
         """Bytes from the client; within the budget and its share of the inbox they are parsed at once."""
         shared = self._shared
         self.heard = shared.keepalive.ticks
-        self._bytes_in += len(data)
+        self.bytes_in += len(data)
         if shared.bytes_per_second:
             self._spend(len(data))
         reader = self._reader
@@ -183,15 +167,12 @@ class Connection(asyncio.Protocol):
         reader.feed_data(data)
         if self.client.is_full:
             self._hold(None)
-        if self.unanswered_ping is not None:
-            self._pong()
+        self._pong()
 
     def pause_writing(self) -> None:
-        """The write buffer is full."""
         self.outbox.pause()
 
     def resume_writing(self) -> None:
-        """The write buffer has drained."""
         self.outbox.resume()
 
     def eof_received(self) -> bool:
@@ -200,14 +181,11 @@ class Connection(asyncio.Protocol):
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The socket is gone."""
         self.outbox.seal(Close.ABNORMAL, "the connection was lost")
         self.outbox.lost()
         self._be_deaf()
         self._transport = None
-        self._shared.discard(self, self._address)
-        if self._shared.config.logging.connections:
-            self._log_closed()
+        self._shared.discard(self)
 
     # What the reader calls.
 
@@ -255,16 +233,9 @@ class Connection(asyncio.Protocol):
     def sealed(self, code: int, reason: str) -> None:
         """The end has begun: out of its rooms now, and gone after the grace."""
         shared = self._shared
-        self._close_code, self._close_reason = code, reason
+        self.close_code, self.close_reason = code, reason
         if code == Close.SLOW and not self._is_deaf:
-            _log.warning(
-                "client_dropped",
-                client=self.client.id,
-                reason=reason,
-                queued_messages=self.outbox.queued_messages,
-                queued_bytes=self.outbox.queued_bytes,
-                stalled_seconds=round(shared.backlog.stalled_seconds(self.outbox), 3),
-            )
+            shared.log_dropped(self)
         if self._is_held:  # what came and was not parsed is dropped; what still comes is read, for the client's Close
             self._be_deaf()
         self._is_held = self._is_throttled = False
@@ -281,15 +252,12 @@ class Connection(asyncio.Protocol):
         return not (self._is_held or self._is_throttled)
 
     def ping(self) -> None:
-        """Ask for a sign of life."""
         self.outbox.ping()
 
     def silent(self) -> None:
-        """Nothing was heard in time."""
         self.outbox.close(Close.SILENT, "nothing heard in time")
 
     def abort(self) -> None:
-        """Drop the socket and what it holds, whether the client reads or not."""
         if self._transport is not None:
             self._transport.abort()
 
@@ -371,8 +339,7 @@ class Connection(asyncio.Protocol):
             transport.resume_reading()
 
     def _end_deaf(self, code: int, reason: str) -> None:
-        """Close, and parse nothing more. What still comes is read and dropped: unread, it would make the kernel reset
-        the connection before the client has seen the Close."""
+        """Close; what still comes is read and dropped, lest the kernel resets before the client has seen the Close."""
         self._be_deaf()
         self.outbox.close(code, reason)
         if self._transport is not None and self._transport.can_write_eof() and not self._transport.is_closing():
@@ -382,16 +349,3 @@ class Connection(asyncio.Protocol):
         self._is_deaf = True
         self._reader = None
         self._rest = None
-
-    def _log_closed(self) -> None:
-        _log.info(
-            "connection_closed",
-            client=self.client.id,
-            code=int(self._close_code),
-            reason=self._close_reason,
-            seconds=round(self._shared.loop.time() - self._opened, 3),
-            messages_in=self.client.messages_in,
-            messages_out=self.outbox.messages_out,
-            bytes_in=self._bytes_in,
-            bytes_out=self.outbox.bytes_out,
-        )

@@ -3,6 +3,8 @@
 import asyncio
 import socket
 
+import structlog
+
 from aiochat.config import Config
 from aiochat.config import Socket as SocketSettings
 from aiochat.connection import Connection, Inlet
@@ -10,6 +12,8 @@ from aiochat.hub import Hub
 from aiochat.keepalive import Keepalive
 from aiochat.limits import Addresses
 from aiochat.outbox import Backlog
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
 class Connections:
@@ -36,10 +40,12 @@ class Connections:
         self._open.add(connection)
         self.keepalive.add(connection)
 
-    def discard(self, connection: Connection, address: str) -> None:
+    def discard(self, connection: Connection) -> None:
         """A socket is gone."""
         self._open.discard(connection)
-        self.addresses.release(address)
+        self.addresses.release(connection.address)
+        if self.config.logging.connections:
+            self._log_closed(connection)
         if self._all_gone is not None and not self._open and not self._all_gone.done():
             self._all_gone.set_result(None)
 
@@ -52,6 +58,30 @@ class Connections:
             await asyncio.wait([self._all_gone], timeout=within_seconds)
         for connection in list(self._open):
             connection.abort()
+
+    def log_dropped(self, connection: Connection) -> None:
+        """A client was too slow: what it had not taken, and how long it took nothing."""
+        _log.warning(
+            "client_dropped",
+            client=connection.client.id,
+            reason=connection.close_reason,
+            queued_messages=connection.outbox.queued_messages,
+            queued_bytes=connection.outbox.queued_bytes,
+            stalled_seconds=round(self.backlog.stalled_seconds(connection.outbox), 3),
+        )
+
+    def _log_closed(self, connection: Connection) -> None:
+        _log.info(
+            "connection_closed",
+            client=connection.client.id,
+            code=int(connection.close_code),
+            reason=connection.close_reason,
+            seconds=round(self.loop.time() - connection.opened, 3),
+            messages_in=connection.client.messages_in,
+            messages_out=connection.outbox.messages_out,
+            bytes_in=connection.bytes_in,
+            bytes_out=connection.outbox.bytes_out,
+        )
 
     def _every_second(self) -> None:
         self.backlog.check_stalls()

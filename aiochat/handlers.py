@@ -86,11 +86,11 @@ class Handlers:
         except Reply as reply:
             if not _offers_ours(request):
                 return self._refuse(request, _Refused(400, reply.code, reply.reason))
-            return await self._upgrade(request, codec, LOBBY, None, reply)
+            return await self._upgrade(request, codec, reply, None)
         return await self._upgrade(request, codec, room, name)
 
     async def _upgrade(
-        self, request: web.Request, codec: Codec, room: str, name: str | None, refusal: Reply | None = None
+        self, request: web.Request, codec: Codec, room: str | Reply, name: str | None
     ) -> web.StreamResponse:
         address = request.remote or ""
         if not self.connections.addresses.admit(address):
@@ -99,7 +99,7 @@ class Handlers:
         upgrade = Upgrade((codec.subprotocol,))
         try:
             await upgrade.prepare(_without_tokens(request))
-            connection = upgrade.take_over(request, self.connections, codec, room, name, refusal)
+            connection = upgrade.take_over(request, self.connections, codec, room, name)
         except web.HTTPBadRequest as error:
             return self._refuse(request, _Refused(400, "bad_request", error.text or error.reason))
         except ConnectionError:  # the peer has gone meanwhile

@@ -48,7 +48,7 @@ class Hub:
         self._inbox: list[Client] = []  # who has commands for the next turn
         self._inbox_bytes = 0
         self._items: deque[Callable[[], None]] = deque()  # joins and losses of connections, the log's answers
-        self._held: list[Callable[[], None]] = []  # connections that stopped reading until the turn is over
+        self._held: dict[Client, None] = {}  # whose connections stopped reading until their commands are taken
         self._answering: list[Client] = []
         self._deliveries: list[tuple[Room, Sequence[Message]]] = []
         self._publishing = 0  # calls of `publish` under way
@@ -88,12 +88,10 @@ class Hub:
         )
 
     def hold(self, client: Client, feed_on: Callable[[], None]) -> None:
-        """Call `feed_on` when the client's commands have been taken."""
-        if client.waiting:
-            client.feed_on = feed_on
-        else:
-            self._held.append(feed_on)
-            self._wake()
+        """Call `feed_on` after the turn that takes the last of the client's commands."""
+        client.feed_on = feed_on
+        self._held[client] = None
+        self._wake()
 
     # What the embedding application calls.
 
@@ -146,12 +144,20 @@ class Hub:
             self._append()
             if not self._items:
                 break
-        held, self._held = self._held, []
-        for feed_on in held:
-            feed_on()
+        self._feed_on()
         if self._flushed is not None and not (self._inbox or self.log.is_busy):
             self._flushed.set_result(None)
             self._flushed = None
+
+    def _feed_on(self) -> None:
+        held, self._held = self._held, {}
+        for client in held:
+            if client.commands is not None:
+                if not client.waiting:  # go_on() sees to those that wait
+                    self._held[client] = None
+            elif client.feed_on is not None:
+                feed_on, client.feed_on = client.feed_on, None
+                feed_on()
 
     def _item(self, item: Callable[[], None]) -> None:
         self._items.append(item)
@@ -179,9 +185,6 @@ class Hub:
         senders, self._inbox = self._inbox, []
         for client in senders:
             commands, client.commands = client.commands or [], None
-            self._inbox_bytes -= client.queued_bytes
-            client.queued_bytes = 0
-            client.is_full = False
             for done, command in enumerate(commands, 1):
                 try:
                     if self._limits_rate:
@@ -195,8 +198,15 @@ class Hub:
                 if client.waiting and done < len(commands):
                     client.commands = commands[done:]
                     break
+            else:
+                self._taken(client)
             if client.leaving:
                 self.detach(client)
+
+    def _taken(self, client: Client) -> None:
+        self._inbox_bytes -= client.queued_bytes
+        client.queued_bytes = 0
+        client.is_full = False
 
     def _check_rate(self, client: Client, kind: type[Command | Reply]) -> None:
         limits = self.config.limits
@@ -259,8 +269,7 @@ class Hub:
         elif client.leaving:
             self.detach(client)
         if client.feed_on is not None:
-            self._held.append(client.feed_on)
-            client.feed_on = None
+            self._held[client] = None
 
     def finish(self, client: Client, code: Close, reason: str) -> None:
         """Close once all that it did has gone out; what it sent after is not applied."""
@@ -268,13 +277,10 @@ class Hub:
         self.flush().add_done_callback(lambda _: self._finished(client, code, reason))
 
     def _finished(self, client: Client, code: Close, reason: str) -> None:
-        self._inbox_bytes -= client.queued_bytes
-        client.queued_bytes = 0
+        self._taken(client)
         client.commands = None
-        client.waiting = False
         client.outbox.close(code, reason)
-        if client.leaving:
-            self.detach(client)
+        self.go_on(client)
 
     # The log's answers and the fan-out.
 
