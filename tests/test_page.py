@@ -1,4 +1,4 @@
-"""The page in a real Chromium: it chats, shows what it is sent as text and nothing else, and comes back after a break."""
+"""The page in a real Chromium: it chats, shows what it is sent as text alone, and comes back after a break."""
 
 import shutil
 from collections.abc import AsyncIterator
@@ -24,6 +24,7 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is absent; `s
 
 @pytest.fixture
 async def page() -> AsyncIterator[Page]:
+    """A new page of a headless Chromium."""
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
         page = await browser.new_page()
@@ -60,7 +61,7 @@ async def test_what_others_send_is_never_markup(server: Server, page: Page) -> N
         await expect(page.locator("#log")).to_contain_text(hostile)
         await expect(page.locator("#log")).to_contain_text("<b>eve")
         assert await page.locator("#log img, #log script").count() == 0
-        assert await page.title() == "aiochat"
+        assert await page.title() == "lobby · aiochat"
 
 
 async def test_a_refused_name_is_told_and_not_tried_for_ever(server: Server, page: Page) -> None:
