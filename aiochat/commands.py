@@ -63,7 +63,8 @@ def _leave(hub: "Hub", client: Client, command: Leave) -> None:
 def enter(hub: "Hub", client: Client, room: str, name: str | None, *, quiet: bool = False) -> None:
     """Make `client` a member once the log has told where the room stands; its commands wait until then."""
     allowed = hub.config.limits.max_rooms_per_client
-    if not client.codec.single_room and len(client.rooms) >= allowed:
+    is_member = any(joined.name == room for joined in client.rooms)
+    if not client.codec.single_room and len(client.rooms) >= allowed and not is_member:
         raise Reply("too_many_rooms", f"a client may be in {allowed} rooms at once", field="room")
     client.waiting = True
     limit = 0 if name is None else _HISTORY_ON_JOIN

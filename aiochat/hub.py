@@ -96,11 +96,15 @@ class Hub:
     # What the embedding application calls.
 
     def publish(self, room: str, text: str | None, data: Any) -> asyncio.Future[int]:
-        """Publish a message of nobody's; the future has its offset, or a `Reply` `unavailable`."""
+        """Publish a message of nobody's; the future has its offset, or a `Reply` `unavailable`.
+
+        Raises `TypeError` where `data` is not what JSON can say.
+        """
         published: asyncio.Future[int] = self._loop.create_future()
+        draft = Draft(Sender(), text, data, time.time_ns() // 1_000_000, content_bytes(text, data), published)
         self._publishing += 1
         published.add_done_callback(self._published)
-        self._item(partial(self._publish, room, text, data, published))
+        self._item(partial(self._publish, room, draft))
         return published
 
     def _published(self, published: asyncio.Future[int]) -> None:
@@ -284,12 +288,12 @@ class Hub:
 
     # The log's answers and the fan-out.
 
-    def _publish(self, name: str, text: str | None, data: Any, published: asyncio.Future[int]) -> None:
+    def _publish(self, name: str, draft: Draft) -> None:
         room = self.room(name)
         try:
-            self.log.add(room, Draft(Sender(), text, data, self.ts, content_bytes(text, data), published))
-        except Reply as reply:
-            published.set_exception(reply)
+            self.log.add(room, draft)
+        except Reply:
+            self._refuse_publishers([draft])
             self.forget_if_idle(room)
 
     def _append(self) -> None:

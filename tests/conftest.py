@@ -1,12 +1,21 @@
 """What all tests share: a real server process, and text clients that talk to it."""
 
 from collections.abc import AsyncIterator
+from itertools import count
 
 import pytest
+import pytest_asyncio
+from hypothesis import settings
 
 from tests.servers import Server, running
 
 pytest_plugins = ["tests.skips"]
+
+_rooms = count(1)
+
+# How long an example takes says more about the machine than about the property.
+settings.register_profile("aiochat", settings(), deadline=None)
+settings.load_profile("aiochat")
 
 
 @pytest.fixture
@@ -20,3 +29,16 @@ async def server() -> AsyncIterator[Server]:
 def uvloop(request: pytest.FixtureRequest) -> bool:
     """Whether the server runs on uvloop; a test that asks for it runs on both loops."""
     return bool(request.param)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def shared() -> AsyncIterator[Server]:
+    """One server for all tests that each keep to a room of their own; they run on the session's loop."""
+    async with running() as server:
+        yield server
+
+
+@pytest.fixture
+def room() -> str:
+    """The name of a room that no other test is in."""
+    return f"room-{next(_rooms)}"

@@ -15,6 +15,7 @@ import aiohttp
 
 # Without uvloop to import, the server runs on asyncio's own loop.
 _MAIN = "import sys; sys.modules['uvloop'] = {uvloop}; from aiochat.cli import main; sys.exit(main())"
+_PEAK = re.compile(r"VmHWM:\s+(\d+) kB")
 _READY = re.compile(r"aiochat is at +(https?)://([^ /]+)/")
 
 
@@ -44,6 +45,10 @@ class Server:
         """The server's resident memory."""
         pages = Path(f"/proc/{self.pid}/statm").read_text().split()[1]
         return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+    def peak_bytes(self) -> int:
+        """The most resident memory the server ever had."""
+        return int(_PEAK.findall(Path(f"/proc/{self.pid}/status").read_text())[0]) << 10
 
     def descriptors(self) -> int:
         """How many files and sockets the server has open."""

@@ -118,8 +118,10 @@ class CountingClient(Client, asyncio.BufferedProtocol):
         buffer, stride = self.buffer, self.stride
         count = end // stride
         whole = count * stride
-        if buffer[self.marker_at : whole : stride].count(_MARKER) == count and (
-            whole == end or self.head.startswith(buffer[whole : min(end, whole + self.marker_at)])
+        if (
+            buffer[self.marker_at : whole : stride].count(_MARKER) == count
+            and (not count or buffer.startswith(self.head, whole - stride))
+            and (whole == end or self.head.startswith(buffer[whole : min(end, whole + self.marker_at)]))
         ):
             self.delivered += count
             if self.sender is not None:

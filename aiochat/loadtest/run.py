@@ -31,7 +31,7 @@ Tell = Callable[[str, float], None]  # what is going on, and the share of the lo
 
 
 class Looks(NamedTuple):
-    """The server's CPU and memory at four moments; None where its process is not ours to look at."""
+    """The server's CPU and memory at four moments."""
 
     alone: Usage
     connected: Usage

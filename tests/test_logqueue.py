@@ -1,0 +1,211 @@
+"""What waits for the room log: one append at a time, within bounds, and nobody waits for ever."""
+
+from collections.abc import Callable, Mapping
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from aiochat.config import Store, load
+from aiochat.errors import Reply, StoreError
+from aiochat.logqueue import LogQueue
+from aiochat.room import Room
+from aiochat.roomlog import Draft, Page
+from aiochat.roomlog.memory import MemoryLog
+from tests import fakes
+from tests.roomlogs import draft
+
+LIMITS = Store(url="memory:", pending_messages=4, pending_bytes=100, wait_seconds=5)
+CONFIG = load()
+AWAY = StoreError("away")
+
+
+class Hub:
+    """The queue's side of a hub: takes the log's answers in turns, and notes what came of them."""
+
+    def __init__(self) -> None:
+        self.clock = SimpleNamespace(now=100.0)
+        self.log = fakes.SlowLog(CONFIG)
+        self.rooms = {name: Room(name) for name in "ab"}
+        self.appended: list[list[str | None] | StoreError] = []
+        self.pages: list[Page | StoreError] = []
+        self._items: list[Callable[[], None]] = []
+        self.queue = LogQueue(LIMITS, self.log, lambda: self.clock.now, self._items.append)
+
+    def say(self, room: str, *texts: str) -> None:
+        for text in texts:
+            self.queue.add(self.rooms[room], draft(text))
+
+    def append(self) -> list[str]:
+        """At the end of a turn; the rooms whose drafts went."""
+        return [room.name for room in self.queue.append(self._appended)]
+
+    def read(self) -> None:
+        self.queue.read("a", 10, self.pages.append)
+
+    def answer(self, error: StoreError | None = None) -> None:
+        """The log answers its oldest call, and a turn takes the answer."""
+        self.log.answer(error)
+        assert self._items
+        while self._items:
+            self._items.pop(0)()
+
+    def _appended(self, batch: Mapping[str, list[Draft]], result: Mapping[str, Page] | StoreError) -> None:
+        if isinstance(result, StoreError):
+            self.appended.append(result)
+            return
+        assert list(batch) == list(result)
+        for room, drafts in batch.items():
+            assert [message.text for message in result[room].messages] == [each.text for each in drafts]
+        self.appended.append([message.text for page in result.values() for message in page.messages])
+
+
+@pytest.fixture
+def hub() -> Hub:
+    """A hub with four messages, a hundred bytes and five seconds of patience."""
+    return Hub()
+
+
+def refused(hub: Hub, text: str = "x") -> Reply:
+    """Why a message cannot wait for the log."""
+    with pytest.raises(Reply) as refusal:
+        hub.say("a", text)
+    return refusal.value
+
+
+def test_a_turns_messages_are_one_batch(hub: Hub) -> None:
+    """Of all rooms together, each room's in order."""
+    hub.say("a", "one", "two")
+    hub.say("b", "uno")
+    assert hub.append() == ["a", "b"]
+    hub.answer()
+    assert hub.appended == [["one", "two", "uno"]]
+    assert (hub.rooms["a"].drafts, hub.rooms["b"].drafts) == ([], [])
+
+
+def test_what_comes_during_an_append_is_the_next_batch(hub: Hub) -> None:
+    """One append is in flight, whatever the number of turns; the slower the log, the larger the batches."""
+    hub.say("a", "one")
+    assert hub.append() == ["a"]
+    for text in ("two", "three", "four"):
+        hub.say("a", text)
+        assert hub.append() == []
+    assert len(hub.log.batches) == 1
+    hub.answer()
+    assert hub.append() == ["a"]
+    hub.answer()
+    assert hub.appended == [["one"], ["two", "three", "four"]]
+
+
+def test_nothing_said_is_nothing_appended(hub: Hub) -> None:
+    """A turn without messages costs the log nothing."""
+    assert hub.append() == []
+    assert hub.log.batches == []
+
+
+def test_it_is_busy_until_the_answer(hub: Hub) -> None:
+    """From the first draft to the answer of its append: a drain waits for that."""
+    busy = [hub.queue.is_busy]
+    for step in (lambda: hub.say("a", "one"), hub.append, hub.answer):
+        step()
+        busy.append(hub.queue.is_busy)
+    assert busy == [False, True, True, False]
+
+
+@pytest.mark.parametrize("texts", [["x"] * 4, ["x" * 100]], ids=["messages", "bytes"])
+def test_too_much_waiting_is_refused(hub: Hub, texts: list[str]) -> None:
+    """By number and by bytes; the publisher is told to try again, and what waits is not lost."""
+    hub.say("a", "in flight")
+    hub.append()
+    hub.say("a", *texts)
+    assert (refused(hub).code, refused(hub).retry_after_ms) == ("unavailable", 1000)
+    hub.answer()
+    hub.append()
+    hub.say("a", "there is place again")
+    hub.answer()
+    assert hub.appended == [["in flight"], texts]
+
+
+def test_an_append_that_fails_is_told_and_the_next_one_goes(hub: Hub) -> None:
+    """Its messages were not said; what waited behind it has its own chance."""
+    hub.say("a", "one")
+    hub.append()
+    hub.say("a", "two")
+    hub.answer(AWAY)
+    hub.append()
+    hub.answer()
+    assert hub.appended == [AWAY, ["two"]]
+
+
+def test_who_waits_too_long_behind_an_append_is_refused(hub: Hub) -> None:
+    """After `wait_seconds`, not before; the append in flight may still be answered, and is not given up."""
+    hub.say("a", "one")
+    hub.append()
+    hub.say("a", "two")
+    hub.say("b", "uno")
+    hub.clock.now += 5
+    assert hub.queue.refuse_late() == ((), ())
+    hub.clock.now += 0.1
+    drafts, rooms = hub.queue.refuse_late()
+    assert [each.text for each in drafts] == ["two", "uno"]
+    assert [room.name for room in rooms] == ["a", "b"]
+    assert (hub.rooms["a"].drafts, hub.rooms["b"].drafts) == ([], [])
+    assert refused(hub).code == "unavailable"
+    hub.answer()
+    assert hub.appended == [["one"]]
+    hub.say("a", "three")
+    hub.append()
+    hub.answer()
+    assert hub.appended == [["one"], ["three"]]
+
+
+def test_without_an_append_in_flight_nobody_is_late(hub: Hub) -> None:
+    """However long ago the last one was."""
+    hub.say("a", "one")
+    hub.append()
+    hub.answer()
+    hub.clock.now += 1000
+    hub.say("a", "two")
+    assert hub.queue.refuse_late() == ((), ())
+    assert hub.append() == ["a"]
+
+
+def test_a_page_comes_when_the_log_answers(hub: Hub) -> None:
+    """Or the log's failure to do so."""
+    hub.say("a", "one")
+    hub.append()
+    hub.read()
+    hub.read()
+    hub.answer()
+    hub.answer()
+    hub.answer(AWAY)
+    page, failure = hub.pages
+    assert isinstance(page, Page)
+    assert [message.text for message in page.messages] == ["one"]
+    assert failure is AWAY
+
+
+def test_a_late_page_is_a_failure_and_ignored_when_it_comes(hub: Hub) -> None:
+    """Whoever waits for it is called once; one asked for later is not late yet."""
+    hub.read()
+    hub.clock.now += 3
+    hub.read()
+    hub.clock.now += 2.1
+    hub.queue.refuse_late()
+    assert [type(page) for page in hub.pages] == [StoreError]
+    hub.queue.refuse_late()
+    hub.answer()
+    assert len(hub.pages) == 1
+    hub.answer()
+    assert [type(page) for page in hub.pages] == [StoreError, Page]
+
+
+def test_a_log_that_answers_within_the_call_is_answered_in_a_turn() -> None:
+    """The answer is an item of the hub's like any other, never a call from within."""
+    items: list[Any] = []
+    queue = LogQueue(LIMITS, MemoryLog(CONFIG), lambda: 0.0, items.append)
+    queue.add(Room("a"), draft("one"))
+    done: list[Any] = []
+    queue.append(lambda batch, result: done.append(batch))
+    queue.read("a", 1, done.append)
+    assert (len(items), done) == (2, [])
