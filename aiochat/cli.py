@@ -9,7 +9,10 @@ from typing import Any
 from aiochat import __version__
 from aiochat.config import Config, as_toml, defaults, load
 from aiochat.errors import ConfigError, StartError
+from aiochat.loadtest.plan import add_arguments
 from aiochat.memory import largest_memory_bytes
+from aiochat.serve import serve as run_server
+from aiochat.terminal import chat as run_chat
 
 _DISTRIBUTION = "aiochat-server"
 
@@ -50,7 +53,8 @@ def _parser() -> argparse.ArgumentParser:
     chat.set_defaults(run=_chat)
 
     loadtest = commands.add_parser("loadtest", help="measure a server", description="Measure a server under load.")
-    _add_loadtest(loadtest)
+    add_arguments(loadtest)
+    loadtest.set_defaults(run=_loadtest)
     return parser
 
 
@@ -67,19 +71,12 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_loadtest(parser: argparse.ArgumentParser) -> None:
+def _loadtest(parsed: argparse.Namespace) -> int:
     try:
-        from aiochat import loadtest
-    except ImportError as error:
-        missing = error.name
-        parser.set_defaults(run=lambda parsed: _without_extra("loadtest", missing))
-    else:
-        loadtest.add_arguments(parser)
-        parser.set_defaults(run=loadtest.main)
-
-
-def _without_extra(extra: str, missing: str | None) -> int:
-    raise StartError(f"{missing} is not installed: pip install '{_DISTRIBUTION}[{extra}]'")
+        from aiochat.loadtest.main import main as measure
+    except ImportError as error:  # the extra is not installed
+        raise StartError(f"{error.name} is not installed: pip install '{_DISTRIBUTION}[loadtest]'") from None
+    return measure(parsed)
 
 
 def _settings(parsed: argparse.Namespace) -> Config:
@@ -96,9 +93,7 @@ def _settings(parsed: argparse.Namespace) -> Config:
 
 
 def _serve(parsed: argparse.Namespace) -> int:
-    from aiochat.serve import serve
-
-    serve(_settings(parsed))
+    run_server(_settings(parsed))
     return 0
 
 
@@ -110,6 +105,4 @@ def _config(parsed: argparse.Namespace) -> int:
 
 
 def _chat(parsed: argparse.Namespace) -> int:
-    from aiochat.terminal import chat
-
-    return chat(parsed.url, parsed.room, parsed.name)
+    return run_chat(parsed.url, parsed.room, parsed.name)

@@ -8,9 +8,11 @@ import structlog
 from aiochat.config import Config
 from aiochat.config import Socket as SocketSettings
 from aiochat.connection import Connection, Inlet
+from aiochat.errors import Close
 from aiochat.hub import Hub
 from aiochat.keepalive import Keepalive
 from aiochat.limits import Addresses
+from aiochat.memory import give_back
 from aiochat.outbox import Backlog
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -29,6 +31,7 @@ class Connections:
         self.addresses = Addresses(config.limits.max_clients_per_address, config.limits.max_addresses)
         self.inlet = Inlet()
         self._open: set[Connection] = set()
+        self._has_dropped = False
         self._all_gone: asyncio.Future[None] | None = None
 
     def __len__(self) -> int:
@@ -44,6 +47,8 @@ class Connections:
         """A socket is gone."""
         self._open.discard(connection)
         self.addresses.release(connection.address)
+        if connection.close_code == Close.SLOW:
+            self._has_dropped = True
         if self.config.logging.connections:
             self._log_closed(connection)
         if self._all_gone is not None and not self._open and not self._all_gone.done():
@@ -86,6 +91,9 @@ class Connections:
     def _every_second(self) -> None:
         self.backlog.check_stalls()
         self.hub.check_waits()
+        if self._has_dropped:
+            self._has_dropped = False
+            give_back()
 
 
 def _set_socket_options(transport: asyncio.Transport, settings: SocketSettings) -> None:

@@ -1,5 +1,6 @@
 """How much memory the settings allow, which `aiochat config` prints and tests/test_memory.py holds the server to."""
 
+import ctypes
 from typing import Final
 
 from aiochat.config import Config
@@ -32,3 +33,12 @@ def largest_memory_bytes(config: Config) -> int:
         + config.store.pending_messages * _DRAFT_BYTES
         + config.history.max_bytes
     )
+
+
+_malloc_trim: Final = getattr(ctypes.CDLL(None), "malloc_trim", None)  # of glibc
+
+
+def give_back() -> None:
+    """Let the system have what was freed: glibc keeps what lies below anything that is still in use."""
+    if _malloc_trim is not None:
+        _malloc_trim(0)

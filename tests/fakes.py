@@ -18,6 +18,7 @@ class Socket:
 
     def __init__(self, high: int = 1 << 16) -> None:
         self.written = bytearray()
+        self.writes = 0
         self._high = high
         self._unsent = 0
         self._is_paused = False
@@ -28,6 +29,7 @@ class Socket:
 
     def write(self, data: bytes) -> None:
         self.written += data
+        self.writes += 1
         self._unsent += len(data)
         if self._unsent > self._high and not self._is_paused:
             self._is_paused = True

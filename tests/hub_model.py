@@ -43,6 +43,11 @@ class Model:
         self._drafts: dict[str, list[tuple[Person, m.Message]]] = {}
         self._is_appending = False
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether a turn would change nothing, and the log owes no answer."""
+        return not (self._inbox or self._items or self._drafts or self.calls)
+
     # What happens to it.
 
     def connect(self, person: Person, room: str) -> None:

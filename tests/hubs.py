@@ -54,7 +54,7 @@ class Peer:
 
     def __init__(self, chat: "Chat", id: str, codec: Codec, room: str, name: str | None) -> None:
         self._chat = chat
-        self.socket = fakes.Socket()
+        self.socket = fakes.Socket(high=1 << 40)
         self.outbox = self.socket.outbox = Outbox(self.socket, chat.backlog, self)
         self.client = Client(id, codec, self.outbox, name)
         chat.hub.attach(self.client, room)

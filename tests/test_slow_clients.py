@@ -140,30 +140,29 @@ async def test_the_memory_of_those_who_are_dropped_is_free_at_once(uvloop: bool)
             await server.logged("connection_closed", len(rooms), code=4000)
             await until(lambda: server.descriptors() == descriptors)
             print("AFTER", (server.rss_bytes() - before) / MIB)
-            assert server.rss_bytes() - before < 4 * MIB
+            await until(lambda: server.rss_bytes() - before < 4 * MIB)
 
 
-async def _flood(server: Server, floods: Sequence[bytes], codes: set[int]) -> None:
+async def _flood(server: Server, floods: Sequence[bytes], codes: set[int], others: int = 0) -> None:
     """A client for each flood sends it over and over and never reads: all are dropped, and leave nothing behind."""
     before, descriptors = server.rss_bytes(), server.descriptors()
-    opened = len(await server.logged("connection_opened", 0))
     async with joined(server, ["/ws"] * len(floods), receive_buffer=TINY) as flooders:
         pairs = zip(flooders, floods, strict=True)
         await asyncio.gather(*(flooder.send_until_gone(flood) for flooder, flood in pairs))
-        for line in (await server.logged("connection_opened", opened + len(floods)))[opened:]:
-            (closed,) = await server.logged("connection_closed", client=line["client"])
+        for client in (await _clients(server, others + len(floods)))[others:]:
+            (closed,) = await server.logged("connection_closed", client=client)
             assert closed["code"] in codes
             print({k: closed[k] for k in ("reason", "messages_in", "messages_out", "bytes_in", "bytes_out", "seconds")})
         await until(lambda: server.descriptors() == descriptors)
     print("PEAK", (server.peak_bytes() - before) / MIB, (server.rss_bytes() - before) / MIB)
     assert server.peak_bytes() - before < len(floods) * 2 * MIB
-    assert server.rss_bytes() - before < 6 * MIB
+    await until(lambda: server.rss_bytes() - before < 6 * MIB)
 
 
 async def test_a_pinger_that_never_reads_is_dropped(uvloop: bool) -> None:
     """Of the pings it has no pong to yet only the newest is kept, so that it costs nothing meanwhile."""
     async with running(settings={**UNLIMITED, "queue.stall_seconds": 2}, uvloop=uvloop) as server:
-        await _flood(server, [masked(b"p" * 125, PING) * 20] * 2, {4000})
+        await _flood(server, [masked(b"p" * 125, PING)] * 2, {4000})
 
 
 async def _ask(settings: dict[str, Any], codes: set[int], uvloop: bool) -> None:
@@ -172,7 +171,7 @@ async def _ask(settings: dict[str, Any], codes: set[int], uvloop: bool) -> None:
     async with running(settings=settings, uvloop=uvloop) as server, joined(server, ["/ws"]) as talkers:
         await _exchange(talkers, _lines(60, 8 * KIB))
         async with joined(server, ["/ws"] * 200):
-            await _flood(server, [masked(question) * 500 for question in questions] * 5, codes)
+            await _flood(server, [masked(question) * 500 for question in questions] * 5, codes, others=201)
 
 
 async def test_who_asks_and_never_reads_the_answers_is_dropped(uvloop: bool) -> None:

@@ -1,0 +1,269 @@
+"""The hub between too much input and a log that is slow or fails: shares, refusals, and nobody waits for ever."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from aiochat import messages as m
+from aiochat.errors import Reply, StoreError
+from tests import fakes
+from tests.hubs import ONE_ROOM, UNLIMITED, Chat, Peer
+
+KIB = 1 << 10
+AWAY = StoreError("away")
+SORRY = "the history is not available, try again"
+
+
+class SlowChat(Chat):
+    """A hub on a log that answers when told to."""
+
+    log: fakes.SlowLog
+
+    def __init__(self, **settings: dict[str, Any]) -> None:
+        super().__init__(fakes.SlowLog, **settings)
+
+    async def answer(self, error: StoreError | None = None) -> None:
+        """The log answers everything it was asked so far."""
+        for _ in range(len(self.log.calls)):
+            self.log.answer(error)
+        await self.turn()
+
+    async def come(self, room: str = "lobby", name: str | None = None, **options: Any) -> Peer:
+        """A client that has joined `room`."""
+        peer = await self.join(room, name, **options)
+        await self.answer()
+        return peer
+
+
+# Shares of the inbox.
+
+
+class Flood:
+    """A connection whose client never stops sending: it feeds slices of many commands, and stops when it is held."""
+
+    def __init__(self, chat: Chat, peer: Peer, command: m.Command, size: int) -> None:
+        self._hub, self._peer, self._command, self._size = chat.hub, peer, command, size
+        self.most_commands = self.most_bytes = self.slices = 0
+
+    def feed(self) -> None:
+        client = self._peer.client
+        while not client.is_full:
+            for _ in range(4 * KIB // self._size):
+                self._peer.ask(self._command, self._size)
+            self.slices += 1
+            self.most_commands = max(self.most_commands, len(client.commands or ()))
+            self.most_bytes = max(self.most_bytes, client.queued_bytes)
+        self._hub.hold(client, self.feed)
+
+
+@pytest.mark.parametrize("command", [m.Publish("x"), m.Join("kitchen"), m.History(1)])
+@pytest.mark.parametrize("size", [8, 4 * KIB])
+async def test_a_client_has_a_share_of_the_inbox(command: m.Command, size: int) -> None:
+    """64 commands or 128 KiB, and the slice that was over it: also where they wait for the log, one by one."""
+    chat = Chat(limits=UNLIMITED)
+    flood = Flood(chat, await chat.join(codec=ONE_ROOM), command, size)
+    bob = await chat.join("attic")
+    flood.feed()
+    await chat.turn(1500)
+    assert flood.slices > 1
+    assert flood.most_commands < 64 + 4 * KIB // size
+    assert flood.most_bytes < 128 * KIB + 4 * KIB
+    bob.say("hello")
+    await chat.turn()
+    assert bob.heard == ["hello"]
+
+
+async def test_who_waits_for_the_log_is_fed_no_further_than_its_share() -> None:
+    """And on, when the log has answered."""
+    chat = SlowChat(limits=UNLIMITED)
+    alice = await chat.come()
+    flood = Flood(chat, alice, m.History(1), 256)
+    flood.feed()
+    await chat.turn(10)
+    assert (flood.slices, len(chat.log.calls)) == (4, 1)
+    for _ in range(64):
+        await chat.answer()
+    assert flood.slices == 8
+
+
+async def test_the_inbox_is_bounded_in_all() -> None:
+    """At `hub.inbox_bytes` whoever sends is held after its next command; when the turn has taken them, no more."""
+    chat = Chat(limits=UNLIMITED, hub={"inbox_bytes": 1000})
+    alice, bob = await chat.join(), await chat.join()
+    alice.ask(m.Publish("x"), 999)
+    assert not alice.client.is_full
+    bob.ask(m.Publish("x"), 1)
+    assert bob.client.is_full
+    await chat.turn()
+    assert not bob.client.is_full
+    assert chat.hub._inbox_bytes == 0
+
+
+# A log that is slow or fails.
+
+
+async def test_a_slow_log_holds_up_nobody_else() -> None:
+    """Other commands of the room and other rooms are answered while an append is in flight."""
+    chat = SlowChat()
+    alice, bob = await chat.come(codec=ONE_ROOM), await chat.come("attic", codec=ONE_ROOM)
+    alice.ask(m.Publish("hello"))
+    await chat.turn()
+    for peer in (alice, bob):
+        peer.ask(m.Who())
+        peer.ask(m.Rename("somebody"))
+    await chat.turn()
+    assert [type(event) for event in alice.told] == [type(event) for event in bob.told] == [m.Members, m.Renamed]
+    await chat.answer()
+    assert isinstance(alice.told[-1], m.Message)
+
+
+async def test_who_joins_while_a_message_is_in_flight_hears_it_once() -> None:
+    """In its page of history, or live after it: never both, never neither."""
+    chat = SlowChat()
+    alice = await chat.come()
+    alice.say("before")
+    await chat.turn()
+    bob = await chat.join(name="bob")
+    alice.say("after")
+    await chat.answer()
+    await chat.answer()
+    assert bob.heard == ["before", "* you are in lobby as bob; 1 other is here", "after"]
+
+
+async def test_a_message_that_was_not_logged_is_refused() -> None:
+    """Its publisher is told, nobody hears it, and the next one goes its way."""
+    chat = SlowChat()
+    alice, bob = await chat.come(), await chat.come()
+    alice.say("lost")
+    await chat.turn()
+    await chat.answer(AWAY)
+    alice.say("heard")
+    await chat.turn()
+    await chat.answer()
+    assert (alice.heard, bob.heard) == ([f"! not sent: {SORRY}", "heard"], ["heard"])
+
+
+async def test_who_joins_while_the_log_is_away_is_in_the_room_without_its_history() -> None:
+    """A chat without a past is better than none; `/history` says that it is not there."""
+    chat = SlowChat()
+    alice = await chat.join(name="alice")
+    await chat.answer(AWAY)
+    alice.say("/history")
+    await chat.turn()
+    await chat.answer(AWAY)
+    assert alice.heard == ["* you are in lobby as alice; nobody else is here", f"! {SORRY}"]
+
+
+async def test_what_waits_too_long_for_the_log_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After `wait_seconds`: joins go on without history, messages behind the append in flight are refused."""
+    chat = SlowChat(store={"wait_seconds": 5})
+    alice = await chat.come()
+    now = asyncio.get_running_loop().time()
+    alice.say("in flight")
+    await chat.turn()
+    alice.say("behind it")
+    bob = await chat.join(name="bob")
+    monkeypatch.setattr(chat.hub.log, "_time", lambda: now + 6)
+    chat.hub.check_waits()
+    await chat.turn()
+    assert alice.heard == [f"! not sent: {SORRY}"]
+    assert bob.heard == ["* you are in lobby as bob; 1 other is here"]
+    await chat.answer()
+    assert (alice.heard[1:], bob.heard[1:]) == (["in flight"], ["in flight"])
+
+
+async def test_too_much_behind_the_log_is_refused() -> None:
+    """The first so many wait, the others are told to try again."""
+    chat = SlowChat(store={"pending_messages": 2}, limits=UNLIMITED)
+    alice = await chat.come()
+    alice.say("in flight")
+    await chat.turn()
+    alice.say("1", "2", "3", "4")
+    await chat.turn()
+    assert alice.heard == [f"! not sent: {SORRY}"] * 2
+    await chat.answer()
+    await chat.answer()
+    assert alice.heard[2:] == ["in flight", "1", "2"]
+
+
+async def test_a_room_that_all_have_left_is_forgotten_with_its_last_message() -> None:
+    """What is in flight to it is logged, and delivered to whoever is there by then."""
+    chat = SlowChat()
+    alice = await chat.come("attic")
+    alice.say("anybody?")
+    alice.hang_up()
+    await chat.turn(2)
+    assert chat.hub.rooms == {}
+    bob = await chat.join("attic", "bob")
+    await chat.answer()
+    assert bob.heard == ["anybody?", "* you are in attic as bob; nobody else is here"]
+
+
+# What the embedding application does.
+
+
+async def test_the_application_publishes_and_learns_the_offset() -> None:
+    """To rooms with members and without, text and data; the room without is forgotten again."""
+    chat = Chat()
+    alice = await chat.join()
+    published = [
+        chat.hub.publish("lobby", "hello", None),
+        chat.hub.publish("lobby", None, {"a": 1}),
+        chat.hub.publish("attic", "echo", None),
+    ]
+    await chat.turn()
+    assert [future.result() for future in published] == [1, 2, 1]
+    assert alice.heard == ["hello", '{"a":1}']
+    assert list(chat.hub.rooms) == ["lobby"]
+    await asyncio.sleep(0)
+    assert chat.hub._publishing == 0
+
+
+async def test_the_application_is_told_when_the_log_is_away() -> None:
+    """At once where too much waits, later where the append fails; as the error that clients get."""
+    chat = SlowChat(store={"pending_messages": 1})
+    failed, refused = (chat.hub.publish("attic", text, None) for text in ("a", "b"))
+    await chat.turn()
+    await chat.answer(AWAY)
+    for future in (failed, refused):
+        with pytest.raises(Reply) as reply:
+            await future
+        assert reply.value.code == "unavailable"
+    assert chat.is_empty
+
+
+async def test_the_application_may_stop_waiting() -> None:
+    """The hub goes on, whatever becomes of the message."""
+    chat = SlowChat(store={"pending_messages": 1})
+    for text in ("a", "b"):
+        chat.hub.publish("attic", text, None).cancel()
+    await chat.turn()
+    await chat.answer(AWAY)
+    chat.hub.publish("attic", "c", None).cancel()
+    await chat.turn()
+    await chat.answer()
+    assert chat.is_empty
+
+
+async def test_data_that_is_not_json_is_refused_at_once() -> None:
+    """The caller has it in its traceback, and nobody waits."""
+    chat = Chat()
+    with pytest.raises(TypeError):
+        chat.hub.publish("lobby", None, object())
+    assert chat.hub._publishing == 0
+
+
+async def test_flushed_is_when_everything_has_gone_out() -> None:
+    """Not while anything is in the inbox or in flight."""
+    chat = SlowChat()
+    alice = await chat.come()
+    alice.say("one")
+    flushed = chat.hub.flush()
+    assert chat.hub.flush() is flushed
+    await chat.turn()
+    alice.say("two")
+    await chat.answer()
+    assert not flushed.done()
+    await chat.answer()
+    assert (flushed.done(), alice.heard) == (True, ["one", "two"])
