@@ -112,14 +112,12 @@ def _rename(hub: "Hub", client: Client, command: Rename) -> None:
 
 def _direct(hub: "Hub", client: Client, command: Direct) -> None:
     room = _room_of(client, command.room)
-    holder = hub.directory.holder(room.name, command.name)
-    if holder is None:
-        holder = command.name.removeprefix(_GUEST)
-    target = hub.clients.get(holder)
+    name = display_name(command.name)
+    target = hub.clients.get(hub.directory.holder(room.name, name) or name.removeprefix(_GUEST))
     if target is None or target not in room.members:
-        raise Reply("no_such_client", f"nobody in {room.name} is called {command.name[:64]}", field="name")
+        raise Reply("no_such_client", f"nobody in {room.name} is called {name}", field="name")
     hub.answer(target, DirectMessage(room.name, room.members[client], command.text))
-    hub.answer(client, Sent(command.name, 1))
+    hub.answer(client, Sent(name, 1))
 
 
 def _history(hub: "Hub", client: Client, command: History) -> None:
@@ -156,7 +154,7 @@ def _quit(hub: "Hub", client: Client, command: Quit) -> None:
 
 
 def _refused(hub: "Hub", client: Client, reply: Reply) -> None:
-    raise reply
+    hub.refuse(client, reply, reply)
 
 
 def _room_of(client: Client, name: str | None) -> Room:

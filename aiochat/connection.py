@@ -196,7 +196,7 @@ class Connection(asyncio.Protocol):
         try:
             command: Command | Reply | None = client.codec.decode(payload)
         except Reply as reply:
-            command = reply
+            command = reply.with_traceback(None)  # its frames would keep the payload, in a cycle with it
         except Disconnect as end:
             self._end_deaf(end.code, end.reason)
             return

@@ -134,7 +134,10 @@ class Hub:
                 await self._sleeping
             if window_seconds:
                 await asyncio.sleep(window_seconds)
-            await self.turn()
+            try:
+                await self.turn()
+            except Exception:  # whatever it was, the others chat on
+                _log.exception("turn_failed")
             if self._inbox or self._items or self._held:
                 await asyncio.sleep(0)
 

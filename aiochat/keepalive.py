@@ -11,11 +11,15 @@ from collections.abc import Callable
 from math import ceil
 from typing import Final, Protocol
 
+import structlog
+
 from aiochat import config
 
 GRACE_SECONDS: Final = 2.0  # between our Close and the end of the connection
 _MAX_TICK_SECONDS: Final = 0.25
 _TICKS_PER_INTERVAL: Final = 20
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
 class Pulse(Protocol):
@@ -70,7 +74,10 @@ class Keepalive:
         while True:
             due = max(due + self.tick_seconds, loop.time())
             await asyncio.sleep(due - loop.time())
-            self.tick()
+            try:
+                self.tick()
+            except Exception:  # one connection's trouble must not end the watch over all others
+                _log.exception("tick_failed")
 
     def tick(self) -> None:
         """Look at those whose time has come."""
