@@ -44,7 +44,7 @@ def check_contract() -> None:
         (RequestHandler, "keep_alive", ["self", "val"]),
     )
     for owner, name, parameters in needed:
-        if list(inspect.signature(getattr(owner, name, len)).parameters) != parameters:
+        if list(inspect.signature(vars(owner).get(name, len)).parameters) != parameters:
             raise StartError(
                 f"aiohttp {aiohttp.__version__} does not fit: {owner.__name__}.{name} has changed;"
                 " known to work are aiohttp>=3.14.3,<3.15"

@@ -47,12 +47,11 @@ class Hub:
         self._limits_rate = config.limits.messages_per_second > 0
         self._inbox: list[Client] = []  # who has commands for the next turn
         self._inbox_bytes = 0
-        self._items: deque[Callable[[], None]] = deque()  # joins and losses of connections, the log's answers
+        self._items: deque[Callable[[], object]] = deque()  # joins and losses of connections, the log's answers
         self._held: dict[Client, None] = {}  # whose connections stopped reading until their commands are taken
         self._answering: list[Client] = []
         self._deliveries: list[tuple[Room, Sequence[Message]]] = []
         self._publishing = 0  # calls of `publish` under way
-        self._flushed: asyncio.Future[None] | None = None
         self._now = 0.0  # loop time of this turn
         self.ts = 0  # wall clock of this turn, Unix milliseconds
 
@@ -112,10 +111,9 @@ class Hub:
 
     def flush(self) -> asyncio.Future[None]:
         """Done when everything that has arrived so far has been fanned out."""
-        if self._flushed is None:
-            self._flushed = self._loop.create_future()
-        self._wake()
-        return self._flushed
+        flushed: asyncio.Future[None] = self._loop.create_future()
+        self._item(lambda: self.log.settle(lambda: flushed.set_result(None) if not flushed.done() else None))
+        return flushed
 
     # What the timer calls, about once a second.
 
@@ -152,9 +150,6 @@ class Hub:
             if not self._items:
                 break
         self._feed_on()
-        if self._flushed is not None and not (self._inbox or self.log.is_busy):
-            self._flushed.set_result(None)
-            self._flushed = None
 
     def _feed_on(self) -> None:
         held, self._held = self._held, {}
@@ -166,7 +161,7 @@ class Hub:
                 feed_on, client.feed_on = client.feed_on, None
                 feed_on()
 
-    def _item(self, item: Callable[[], None]) -> None:
+    def _item(self, item: Callable[[], object]) -> None:
         self._items.append(item)
         self._wake()
 
@@ -281,11 +276,12 @@ class Hub:
     def finish(self, client: Client, code: Close, reason: str) -> None:
         """Close once all that it did has gone out; what it sent after is not applied."""
         client.waiting = True
-        self.flush().add_done_callback(lambda _: self._finished(client, code, reason))
+        self.log.settle(partial(self._finished, client, code, reason))
 
     def _finished(self, client: Client, code: Close, reason: str) -> None:
         self._taken(client)
         client.commands = None
+        self._flush_answers()
         client.outbox.close(code, reason)
         self.go_on(client)
 

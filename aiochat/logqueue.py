@@ -14,6 +14,7 @@ from aiochat.roomlog import Draft, Page, RoomLog
 
 _Drafts = Mapping[str, list[Draft]]
 _Appended = Callable[[_Drafts, Mapping[str, Page] | StoreError], None]
+_Item = Callable[[], object]
 _Read = Callable[[Page | StoreError], None]
 
 
@@ -21,7 +22,7 @@ class LogQueue:
     """Answers come through `put_item`, so that they are applied within a turn."""
 
     def __init__(
-        self, limits: Store, log: RoomLog, time: Callable[[], float], put_item: Callable[[Callable[[], None]], None]
+        self, limits: Store, log: RoomLog, time: Callable[[], float], put_item: Callable[[_Item], None]
     ) -> None:
         self._max_messages = limits.pending_messages
         self._max_bytes = limits.pending_bytes
@@ -35,12 +36,9 @@ class LogQueue:
         self._in_flight: _Drafts | None = None
         self._in_flight_since = 0.0
         self._is_late = False
+        self._settle: list[_Item] = []  # what to do after the next append, and after the one in flight
+        self._settle_in_flight: list[_Item] = []
         self._reads: dict[object, tuple[float, _Read]] = {}
-
-    @property
-    def is_busy(self) -> bool:
-        """Whether anything waits for the log to append it."""
-        return self._in_flight is not None or bool(self._rooms)
 
     def add(self, room: Room, draft: Draft) -> None:
         """Put a message into the next append. Raises `Reply` `unavailable` when too much waits, or waits too long."""
@@ -59,6 +57,7 @@ class LogQueue:
         batch = {room.name: room.drafts for room in self._rooms}
         rooms = self._take()
         self._in_flight = batch
+        self._settle_in_flight, self._settle = self._settle, []
         self._in_flight_since = self._time()
         self._log.append(batch, lambda result: self._put_item(partial(self._appended, then, result)))
         return rooms
@@ -69,6 +68,15 @@ class LogQueue:
         self._reads[ticket] = (self._time() + self._wait_seconds, then)
         self._log.read(room, limit, lambda result: self._put_item(partial(self._read, ticket, result)))
 
+    def settle(self, then: _Item) -> None:
+        """Call `then` within a turn, once all that was added so far has been fanned out or refused."""
+        if self._rooms:
+            self._settle.append(then)
+        elif self._in_flight is not None:
+            self._settle_in_flight.append(then)
+        else:
+            self._put_item(then)
+
     def refuse_late(self) -> tuple[Iterable[Draft], Iterable[Room]]:
         """What has waited longer than `wait_seconds`: the drafts that are refused, and their rooms."""
         now = self._time()
@@ -77,6 +85,8 @@ class LogQueue:
         if self._in_flight is None or now - self._in_flight_since <= self._wait_seconds:
             return (), ()
         self._is_late = True
+        self._put_settled(self._settle_in_flight)
+        self._put_settled(self._settle)
         drafts = list(chain.from_iterable(room.drafts for room in self._rooms))
         return drafts, self._take()
 
@@ -87,10 +97,16 @@ class LogQueue:
         self._messages = self._bytes = 0
         return rooms
 
+    def _put_settled(self, settled: list[_Item]) -> None:
+        for then in settled:
+            self._put_item(then)
+        settled.clear()
+
     def _appended(self, then: _Appended, result: Mapping[str, Page] | StoreError) -> None:
         batch, self._in_flight = self._in_flight or {}, None
         self._is_late = False
         then(batch, result)
+        self._put_settled(self._settle_in_flight)
 
     def _read(self, ticket: object, result: Page | StoreError) -> None:
         _, then = self._reads.pop(ticket, (0.0, None))

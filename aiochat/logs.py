@@ -4,14 +4,12 @@ Called by `aiochat serve` alone: mounted in another application, the chat logs w
 """
 
 import logging
-import logging.config
 import re
 import sys
 import time
 from typing import Any, Final
 
 import structlog
-from aiohttp.http import HttpProcessingError
 
 from aiochat.config import Logging
 
@@ -47,7 +45,7 @@ class _ClientFaults(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
-        if isinstance(error, HttpProcessingError):
+        if type(error).__module__ == "aiohttp.http_exceptions":
             record.msg, record.exc_info = f"{record.msg}: {type(error).__name__}", None
             record.levelno, record.levelname = logging.WARNING, "WARNING"
         return True

@@ -9,7 +9,7 @@ MAX_ROOM_BYTES: Final = 128
 MAX_NAME_CHARACTERS: Final = 32
 _MOST_CODE_POINTS: Final = 4  # that NFC makes one of
 _ROOM_PUNCTUATION: Final = frozenset("_.:-")
-_NAME_FORBIDDEN: Final = frozenset(":@/\"'")
+_NAME_FORBIDDEN: Final = frozenset(":@/\"'\ufffd")
 _NAME_FORBIDDEN_FIRST: Final = ("*", "!")
 
 

@@ -11,7 +11,7 @@ from aiochat.client import Client
 from aiochat.codecs import DEFAULT_CODEC, Codec
 from aiochat.config import load
 from aiochat.directory import LocalDirectory
-from aiochat.errors import Close, Reply
+from aiochat.errors import Close, Reply, StoreError
 from aiochat.frames import text_frames
 from aiochat.hub import Hub
 from aiochat.outbox import Backlog, Outbox
@@ -130,7 +130,27 @@ class Chat:
     @property
     def is_empty(self) -> bool:
         """Whether nothing is left of anybody."""
-        hub = self.hub
-        return not (hub.rooms or hub.clients or hub.directory._holders or self.backlog.bytes or len(self.backlog)) and (
-            hub._inbox_bytes == 0 and not hub.log.is_busy
-        )
+        hub, log = self.hub, self.hub.log
+        left = [hub.rooms, hub.clients, hub.directory._holders, hub._inbox, hub._items, hub._held, log._reads]
+        return not any(left) and (self.backlog.bytes, len(self.backlog), hub._inbox_bytes, log._bytes) == (0, 0, 0, 0)
+
+
+class SlowChat(Chat):
+    """A hub on a log that answers when told to."""
+
+    log: fakes.SlowLog
+
+    def __init__(self, **settings: dict[str, Any]) -> None:
+        super().__init__(fakes.SlowLog, **settings)
+
+    async def answer(self, error: StoreError | None = None) -> None:
+        """The log answers everything it was asked so far."""
+        for _ in range(len(self.log.calls)):
+            self.log.answer(error)
+        await self.turn()
+
+    async def come(self, room: str = "lobby", name: str | None = None, **options: Any) -> Peer:
+        """A client that has joined `room`."""
+        peer = await self.join(room, name, **options)
+        await self.answer()
+        return peer

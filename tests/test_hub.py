@@ -11,10 +11,8 @@ from structlog.testing import capture_logs
 
 from aiochat import commands, hub
 from aiochat import messages as m
-from tests import fakes
-from tests.hubs import MANY_ROOMS, ONE_ROOM, UNLIMITED, Chat
+from tests.hubs import MANY_ROOMS, ONE_ROOM, UNLIMITED, Chat, SlowChat
 from tests.raw import until
-
 
 # Turns.
 
@@ -47,11 +45,11 @@ async def test_a_window_makes_one_batch_of_what_comes_within_it(monkeypatch: pyt
     monkeypatch.setattr(hub, "asyncio", SimpleNamespace(sleep=sleep, Future=asyncio.Future))
     turns = asyncio.create_task(chat.hub.run())
     alice.say("one")
-    await until(lambda: slept)
+    await until(lambda: bool(slept))
     alice.say("two")
     assert (slept, alice.heard) == ([0.03], [])
     over.set()
-    await until(lambda: alice.heard)
+    await until(lambda: bool(alice.heard))
     assert (alice.heard, alice.outbox.messages_out, alice.socket.writes) == (["one", "two"], 2, 1)
     turns.cancel()
     with suppress(asyncio.CancelledError):
@@ -105,21 +103,24 @@ async def test_what_was_said_before_a_hang_up_is_said() -> None:
 
 async def test_what_was_said_before_a_quit_is_said_and_nothing_after_it() -> None:
     """However slow the log is: the words, their echo, the Close."""
-    chat = Chat(fakes.SlowLog)
-    log = chat.log
-    assert isinstance(log, fakes.SlowLog)
-    alice, bob = chat.connect(), chat.connect()
-    await chat.turn()
-    log.answer()
-    log.answer()
-    await chat.turn()
+    chat = SlowChat()
+    alice, bob = await chat.come(), await chat.come()
     alice.say("before", "/quit", "after")
     await chat.turn(3)
     assert (alice.code, bob.heard) == (None, [])
-    log.answer()
-    await chat.turn(3)
+    await chat.answer()
+    await chat.turn(2)
     assert (alice.heard, alice.code, bob.heard) == (["before"], 1000, ["before"])
-    assert (not log.calls, len(chat.hub.clients), chat.hub._inbox_bytes) == (True, 1, 0)
+    assert (len(chat.log.calls), len(chat.hub.clients), chat.hub._inbox_bytes) == (0, 1, 0)
+
+
+async def test_what_was_asked_before_a_quit_is_answered() -> None:
+    """Even where nothing waits for the log."""
+    chat = Chat()
+    alice = await chat.join()
+    alice.say("/who", "/quit")
+    await chat.turn(2)
+    assert (alice.heard, alice.code) == (["* 1 in lobby: guest-c1"], 1000)
 
 
 async def test_a_quit_while_hung_up_leaves_nothing() -> None:

@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from aiochat import messages as m
 from aiochat.errors import StoreError
 from aiochat.names import fold
-from tests import fakes, hubs
+from tests import hubs
 from tests.hub_model import MAX_ROOMS, Model, Person
 
 ROOMS = st.sampled_from(["lobby", "kitchen", "attic"])
@@ -49,9 +49,7 @@ class Hubs(RuleBasedStateMachine):
 
     async def _begin(self) -> None:
         limits = {**hubs.UNLIMITED, "max_rooms_per_client": MAX_ROOMS}
-        self.chat = hubs.Chat(fakes.SlowLog, limits=limits)
-        assert isinstance(self.chat.log, fakes.SlowLog)
-        self.log = self.chat.log
+        self.chat = hubs.SlowChat(limits=limits)
 
     @precondition(lambda self: len(self.there) < 6)
     @rule(room=ROOMS, name=st.none() | NAMES, single_room=st.booleans())
@@ -98,7 +96,7 @@ class Hubs(RuleBasedStateMachine):
     @rule(fails=st.sampled_from([False, False, False, True]))
     def answer(self, fails: bool) -> None:
         """The log answers its oldest call; the hub applies it in its next turn."""
-        self.log.answer(AWAY if fails else None)
+        self.chat.log.answer(AWAY if fails else None)
         self.model.answer(fails=fails)
 
     @rule()
@@ -132,7 +130,7 @@ class Hubs(RuleBasedStateMachine):
 
     @invariant()
     def one_append_is_in_flight(self) -> None:
-        assert len(self.log.calls) == len(self.model.calls)
+        assert len(self.chat.log.calls) == len(self.model.calls)
 
     def teardown(self) -> None:
         """When all are gone and the log has answered, nothing is left of anybody."""

@@ -29,7 +29,7 @@ class Hub:
         self.rooms = {name: Room(name) for name in "ab"}
         self.appended: list[list[str | None] | StoreError] = []
         self.pages: list[Page | StoreError] = []
-        self._items: list[Callable[[], None]] = []
+        self._items: list[Callable[[], object]] = []
         self.queue = LogQueue(LIMITS, self.log, lambda: self.clock.now, self._items.append)
 
     def say(self, room: str, *texts: str) -> None:
@@ -47,6 +47,10 @@ class Hub:
         """The log answers its oldest call, and a turn takes the answer."""
         self.log.answer(error)
         assert self._items
+        self.run()
+
+    def run(self) -> None:
+        """A turn."""
         while self._items:
             self._items.pop(0)()
 
@@ -103,13 +107,39 @@ def test_nothing_said_is_nothing_appended(hub: Hub) -> None:
     assert hub.log.batches == []
 
 
-def test_it_is_busy_until_the_answer(hub: Hub) -> None:
-    """From the first draft to the answer of its append: a drain waits for that."""
-    busy = [hub.queue.is_busy]
-    for step in (lambda: hub.say("a", "one"), hub.append, hub.answer):
-        step()
-        busy.append(hub.queue.is_busy)
-    assert busy == [False, True, True, False]
+def test_what_was_added_is_settled_when_its_append_is_answered(hub: Hub) -> None:
+    """With what is in flight, with what waits behind it, and at once where nothing was added; well or not."""
+    settled: list[str] = []
+    hub.queue.settle(lambda: settled.append("nothing"))
+    hub.run()
+    assert settled == ["nothing"]
+    hub.say("a", "one")
+    hub.append()
+    hub.queue.settle(lambda: settled.append("one"))
+    hub.say("a", "two")
+    hub.queue.settle(lambda: settled.append("two"))
+    hub.answer(AWAY)
+    assert settled == ["nothing", "one"]
+    hub.append()
+    hub.say("a", "three")
+    hub.answer()
+    assert settled == ["nothing", "one", "two"]
+
+
+def test_what_is_late_is_settled_too(hub: Hub) -> None:
+    """Whoever ends does not wait longer than the log may take."""
+    settled: list[str] = []
+    hub.say("a", "one")
+    hub.append()
+    hub.queue.settle(lambda: settled.append("one"))
+    hub.say("a", "two")
+    hub.queue.settle(lambda: settled.append("two"))
+    hub.clock.now += 6
+    hub.queue.refuse_late()
+    hub.run()
+    assert settled == ["one", "two"]
+    hub.answer()
+    assert settled == ["one", "two"]
 
 
 @pytest.mark.parametrize("texts", [["x"] * 4, ["x" * 100]], ids=["messages", "bytes"])
