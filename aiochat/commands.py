@@ -4,6 +4,7 @@ import heapq
 from collections.abc import Callable
 from functools import partial
 from itertools import islice
+from sys import getsizeof
 from typing import TYPE_CHECKING, Any, Final
 
 from aiochat.client import Client
@@ -48,7 +49,8 @@ _GUEST: Final = "guest-"
 def _publish(hub: "Hub", client: Client, command: Publish) -> None:
     room = _room_of(client, command.room) if command.room is not None or not client.rooms else client.rooms[0]
     text, data = command.text, command.data
-    hub.log.add(room, Draft(room.members[client], text, data, hub.ts, content_bytes(text, data), client))
+    size = getsizeof(text) if data is None else content_bytes(text, data)
+    hub.log.add(room, Draft(room.members[client], text, data, hub.ts, size, client))
 
 
 def _join(hub: "Hub", client: Client, command: Join) -> None:

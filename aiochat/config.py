@@ -103,7 +103,7 @@ class Limits(_Section):
 class Socket(_Section):
     send_buffer_bytes: Annotated[int, Field(ge=4096, le=1 << 30)]
     user_timeout_seconds: Duration
-    write_buffer_bytes: Annotated[int, Field(ge=4096, le=1 << 30)]
+    write_buffer_bytes: Annotated[int, Field(ge=1, le=1 << 30)]
 
 
 class Hub(_Section):

@@ -155,19 +155,21 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Bytes from the client; within the budget and its share of the inbox they are parsed at once."""
         shared = self._shared
+        size = len(data)
         self.heard = shared.keepalive.ticks
-        self.bytes_in += len(data)
+        self.bytes_in += size
         if shared.bytes_per_second:
-            self._spend(len(data))
+            self._spend(size)
         reader = self._reader
-        if reader is None or self._is_held or len(data) > _SLICE_BYTES:
+        if reader is None or self._is_held or size > _SLICE_BYTES:
             self._take(data)
             return
         shared.inlet.connection = self
         reader.feed_data(data)
         if self.client.is_full:
             self._hold(None)
-        self._pong()
+        if self.unanswered_ping is not None:
+            self._pong()
 
     def pause_writing(self) -> None:
         self.outbox.pause()

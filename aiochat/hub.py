@@ -201,14 +201,11 @@ class Hub:
                     client.commands = commands[done:]
                     break
             else:
-                self._taken(client)
+                self._inbox_bytes -= client.queued_bytes
+                client.queued_bytes = 0
+                client.is_full = False
             if client.leaving:
                 self.detach(client)
-
-    def _taken(self, client: Client) -> None:
-        self._inbox_bytes -= client.queued_bytes
-        client.queued_bytes = 0
-        client.is_full = False
 
     def _check_rate(self, client: Client, kind: type[Command | Reply]) -> None:
         limits = self.config.limits
@@ -279,7 +276,9 @@ class Hub:
         self.log.settle(partial(self._finished, client, code, reason))
 
     def _finished(self, client: Client, code: Close, reason: str) -> None:
-        self._taken(client)
+        self._inbox_bytes -= client.queued_bytes
+        client.queued_bytes = 0
+        client.is_full = False
         client.commands = None
         self._flush_answers()
         client.outbox.close(code, reason)

@@ -76,14 +76,18 @@ class Keepalive:
             await asyncio.sleep(due - loop.time())
             try:
                 self.tick()
-            except Exception:  # one connection's trouble must not end the watch over all others
+            except Exception:  # the next one comes all the same
                 _log.exception("tick_failed")
 
     def tick(self) -> None:
         """Look at those whose time has come."""
         self.ticks += 1
         for pulse in self._beats.pop(self.ticks, ()):
-            self._look_at(pulse)
+            try:
+                self._look_at(pulse)
+            except Exception:  # one connection's trouble must not end the watch over all others
+                _log.exception("connection_failed")
+                pulse.abort()
         while self._ending and self._ending[0][0] <= self.ticks:
             self._ending.popleft()[1].abort()
         if not self.ticks % self._second:

@@ -128,9 +128,10 @@ class Outbox:
     def send(self, batch: Batch) -> None:
         """Write the batch, or queue it while the socket is paused."""
         if self._is_open:
-            self._transport.write(batch.data)
+            data = batch.data
+            self._transport.write(data)
             self.messages_out += batch.messages
-            self.bytes_out += len(batch.data)
+            self.bytes_out += len(data)
         else:
             self._enqueue(batch)
 

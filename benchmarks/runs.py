@@ -70,7 +70,8 @@ class Bench(NamedTuple):
                 _take_part(reader, workload.warmup + INTO_MEASURE_SECONDS)
                 watched = _watch(process, psutil.Process(here.pid), reader.getsockname())
                 sample = finish(self.meter, workload, workload.seconds, process)
-            return watched | {"p99_ms": sample["p99_ms"], "memory_mb": _memory_mb(psutil.Process(here.pid))}
+            others = {key: sample[key] for key in ("p99_ms", "delivered_per_second", "dropped")}
+            return watched | others | {"memory_mb": _memory_mb(psutil.Process(here.pid))}
 
 
 @contextlib.contextmanager

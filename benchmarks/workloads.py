@@ -167,6 +167,8 @@ WORKLOADS: Final = (
             Measure("gone_seconds", "gone after, s", ",.1f"),
             Measure("p99_ms", "others' p99, ms", ",.1f"),
             Measure("p99_alone_ms", "p99 without it, ms", ",.1f"),
+            Measure("delivered_per_second", "delivered to others a second"),
+            Measure("dropped", "others dropped"),
             Measure("peak_mb", "peak memory, MB", ",.1f"),
             Measure("memory_mb", "memory afterwards, MB", ",.1f"),
             Measure("memory_alone_mb", "memory without it, MB", ",.1f"),

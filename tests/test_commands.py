@@ -191,12 +191,13 @@ async def test_what_the_codec_refused_is_answered_in_its_place(chat: Chat) -> No
     assert told == [m.Renamed("a", "x"), m.Error("unknown_type", "what?"), m.Renamed("a", "y")]
 
 
-async def test_help_is_answered(chat: Chat) -> None:
-    """With what the codec makes of it."""
+async def test_help_is_answered_and_quit_ends(chat: Chat) -> None:
+    """With what the codec makes of the one, and a Close for the other."""
     alice = await chat.join("a")
-    alice.say("/help")
-    await chat.turn()
+    alice.say("/help", "/quit")
+    await chat.turn(2)
     assert any("/nick" in line for line in alice.heard)
+    assert alice.code == 1000
 
 
 def test_ids_are_random_and_short() -> None:

@@ -4,10 +4,12 @@ import weakref
 from collections import Counter
 from collections.abc import Callable
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from aiochat import keepalive as module
 from aiochat.config import Keepalive as Settings
@@ -153,6 +155,21 @@ def test_short_intervals_have_short_ticks() -> None:
     assert [kept(interval).tick_seconds for interval in (25, 5, 1)] == [0.25, 0.25, 0.05]
 
 
+def test_a_connection_that_fails_is_aborted_and_the_others_are_looked_at() -> None:
+    """Whatever its transport raises, those of the same tick are pinged, and found silent."""
+    keepalive = kept()
+    connections = [Connection(keepalive) for _ in range(1000)]
+    broken = connections[::10]
+    for connection in broken:
+        connection.ping = Mock(side_effect=RuntimeError)  # type: ignore[method-assign]
+    with capture_logs() as logged:
+        tick(keepalive, SILENCE)
+    assert [line["event"] for line in logged] == ["connection_failed"] * len(broken)
+    for connection in connections:
+        assert bool(connection.aborts) == (connection in broken)
+        assert bool(connection.pings and connection.silences) == (connection not in broken)
+
+
 class Stopped(Exception):
     """The end of a test's time."""
 
@@ -194,3 +211,13 @@ async def test_ticks_do_not_drift(clock: SimpleNamespace) -> None:
     with pytest.raises(Stopped):
         await keepalive.run()
     assert clock.slept == pytest.approx([0.25, 0.15, 0.15, 0, 0.25])
+
+
+async def test_a_tick_that_fails_is_not_the_last(clock: SimpleNamespace) -> None:
+    """It is logged, and the timer goes on."""
+    keepalive = kept(every_second=Mock(side_effect=RuntimeError))
+    clock.stalls = [0.0] * 9
+    with capture_logs() as logged, pytest.raises(Stopped):
+        await keepalive.run()
+    assert keepalive.ticks == 9
+    assert [line["event"] for line in logged] == ["tick_failed"] * 2

@@ -1,6 +1,5 @@
 """What one client is sent, and when it is too slow."""
 
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -8,47 +7,15 @@ import pytest
 from aiochat import frames
 from aiochat.config import Queue
 from aiochat.errors import Close
-from aiochat.outbox import Backlog, Batch, Outbox
-from tests import fakes, wire
-
-LIMITS = {"max_messages": 4, "max_bytes": 100, "stall_seconds": 10.0, "total_bytes": 1000}
-
-
-def line(text: str) -> Batch:
-    """A batch of one message."""
-    return Batch(frames.text_frames([text.encode()]), 1)
-
-
-class Side:
-    """One client's outbox, its socket and its owner; the socket pauses at the first byte unless it is `open`."""
-
-    def __init__(self, backlog: Backlog, *, is_open: bool = False) -> None:
-        self.socket = fakes.Socket(1 << 16 if is_open else 0)
-        self.owner = fakes.Owner()
-        self.outbox = self.socket.outbox = self.owner.outbox = Outbox(self.socket, backlog, self.owner)
-        if not is_open:
-            self.outbox.send(line("full"))
-
-    @property
-    def heard(self) -> list[str]:
-        """The lines written since the one that filled the socket."""
-        return [frame.payload.decode() for frame in self.socket.frames if frame.opcode == wire.TEXT][1:]
-
-    @property
-    def close_codes(self) -> list[int]:
-        return [frame.code for frame in self.socket.frames if frame.opcode == wire.CLOSE]
+from aiochat.outbox import Backlog, Batch
+from tests import wire
+from tests.outboxes import LIMITS, Side, line
 
 
 @pytest.fixture
-def clock() -> SimpleNamespace:
-    """The loop's time, moved by hand."""
-    return SimpleNamespace(now=100.0)
-
-
-@pytest.fixture
-def backlog(clock: SimpleNamespace) -> Backlog:
+def backlog() -> Backlog:
     """Small limits: four messages, a hundred bytes, a thousand in all."""
-    return Backlog(Queue(**LIMITS), lambda: clock.now)
+    return Backlog(Queue(**LIMITS), lambda: 0.0)
 
 
 def test_an_open_socket_is_written_to_at_once(backlog: Backlog) -> None:
@@ -163,83 +130,13 @@ def test_pings_and_pongs_go_at_once_while_the_socket_is_open(backlog: Backlog) -
     assert len(paused.socket.frames) == 1
 
 
-def test_a_batch_in_many_outboxes_counts_once(backlog: Backlog) -> None:
-    """Its bytes exist once, until the last of its holders has written or dropped it."""
-    sides, shared = [Side(backlog) for _ in range(3)], line("shared")
-    for side in sides:
-        side.outbox.send(shared)
-    assert backlog.bytes == len(shared.data)
-    sides[0].socket.take()
-    sides[1].outbox.lost()
-    assert backlog.bytes == len(shared.data)
-    sides[2].outbox.close(4001, "")
-    assert backlog.bytes == 0
-
-
-def test_the_holder_of_the_oldest_batch_goes_when_all_together_hold_too_much(clock: SimpleNamespace) -> None:
-    """Those who came to a stop later, and those with nothing queued, are spared."""
-    backlog = Backlog(Queue(**LIMITS | {"total_bytes": 60}), lambda: clock.now)
-    idle, oldest, second, newest = (Side(backlog) for _ in range(4))
-    for side in (oldest, second, newest):
-        side.outbox.send(line("x" * 18))
-    assert backlog.bytes == 60
-    newest.outbox.send(line("y"))
-    assert oldest.owner.sealings == [(Close.SLOW, "all outgoing queues together are full")]
-    assert backlog.bytes == 43
-    assert not any(side.owner.sealings for side in (idle, second, newest))
-
-
-def test_who_is_over_the_total_alone_goes_itself(clock: SimpleNamespace) -> None:
-    """Even its one batch: the total holds."""
-    backlog = Backlog(Queue(**LIMITS | {"total_bytes": 60}), lambda: clock.now)
-    side = Side(backlog)
-    side.outbox.send(line("x" * 70))
-    assert (side.close_codes, backlog.bytes) == ([Close.SLOW], 0)
-
-
-def test_who_takes_nothing_for_too_long_is_dropped(backlog: Backlog, clock: SimpleNamespace) -> None:
-    """Not a moment before `stall_seconds`, even with nothing queued."""
-    side = Side(backlog)
-    clock.now += 9.9
-    backlog.check_stalls()
-    assert backlog.stalled_seconds(side.outbox) == pytest.approx(9.9)
-    assert not side.outbox.is_sealed
-    clock.now += 0.1
-    backlog.check_stalls()
-    assert side.owner.sealings == [(Close.SLOW, "took nothing for 10 seconds")]
-    assert (len(backlog), backlog.stalled_seconds(side.outbox)) == (0, 0)
-
-
-def test_who_takes_anything_is_slow_but_not_stalled(backlog: Backlog, clock: SimpleNamespace) -> None:
-    """Each byte taken gives it the whole time again."""
-    side = Side(backlog)
-    side.outbox.send(line("a"))
-    for _ in range(3):
-        clock.now += 9.9
-        side.socket.take(1)
-        backlog.check_stalls()
-    assert not side.outbox.is_sealed
-    clock.now += 10
-    backlog.check_stalls()
-    assert side.outbox.is_sealed
-
-
-def test_a_socket_that_flows_again_is_watched_no_longer(backlog: Backlog, clock: SimpleNamespace) -> None:
-    """Only who is paused costs the timer anything."""
-    side = Side(backlog)
-    assert len(backlog) == 1
-    side.socket.take()
-    clock.now += 1000
-    backlog.check_stalls()
-    assert (len(backlog), side.owner.sealings) == (0, [])
-
-
 def test_a_lost_connection_frees_everything(backlog: Backlog) -> None:
     """The queue, its count, and the connection itself."""
     side = Side(backlog)
     side.outbox.send(line("a"))
     side.outbox.pong(b"x")
-    side.outbox.seal(Close.ABNORMAL, "lost")
+    for _ in range(2):
+        side.outbox.seal(Close.ABNORMAL, "lost")
     side.outbox.lost()
     side.outbox.pause()
     kept: list[Any] = [getattr(side.outbox, name, None) for name in ("_owner", "_transport", "_pong")]

@@ -21,13 +21,18 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 def batches(codec: Codec, messages: Sequence[Message], limits: BatchLimits) -> list[Batch]:
     """The messages as batches of at most `limits.max_messages` and `max_bytes`; a larger message travels alone."""
-    payloads = _encoded(codec.encode_message, messages)
-    if not payloads:
+    encode = codec.encode_message
+    try:
+        payloads = [encode(message) for message in messages]
+    except Exception:
+        payloads = [payload for message in messages if (payload := _encoded_alone(encode, message)) is not None]
+    count = len(payloads)
+    if not count:
         return []
-    if len(payloads) <= limits.max_messages:
+    if count <= limits.max_messages:
         data = codec.frame(payloads)
-        if len(payloads) == 1 or len(data) <= limits.max_bytes:
-            return [Batch(data, len(payloads))]
+        if count == 1 or len(data) <= limits.max_bytes:
+            return [Batch(data, count)]
     return [Batch(codec.frame(piece), len(piece)) for piece in _pieces(payloads, limits)]
 
 
@@ -36,13 +41,6 @@ def event_batches(codec: Codec, events: Sequence[Event], limits: BatchLimits) ->
     payloads = (payload for event in events for payload in _encoded_alone(codec.encode_event, event) or ())
     for piece in _pieces(payloads, limits):
         yield Batch(codec.frame(piece), len(piece))
-
-
-def _encoded(encode: Callable[[Any], Any], events: Sequence[Event]) -> list[Any]:
-    try:
-        return [encode(event) for event in events]
-    except Exception:
-        return [payload for event in events if (payload := _encoded_alone(encode, event)) is not None]
 
 
 def _encoded_alone(encode: Callable[[Any], Any], event: Event) -> Any:

@@ -90,8 +90,7 @@ class TextCodec:
     def encode_event(self, event: Event) -> list[bytes]:
         return [clean(line).encode("utf-8", "replace") for line in _RENDERERS[type(event)](event)]
 
-    def frame(self, payloads: list[bytes]) -> bytes:
-        return text_frames(payloads)
+    frame = staticmethod(text_frames)
 
 
 def _command(line: str) -> Command:

@@ -51,12 +51,13 @@ class MemoryLog(RoomLog):
     def _append(self, room: str, drafts: Sequence[Draft]) -> Page:
         ring = self._rings.pop(room, None) or _Ring()
         self._rings[room] = ring
-        first = ring.offset + 1
-        messages = tuple(
-            [Message(room, n, draft.ts, draft.sender, draft.text, draft.data) for n, draft in enumerate(drafts, first)]
-        )
-        size = sum([draft.size + _MESSAGE_BYTES for draft in drafts])
-        ring.offset += len(messages)
+        messages: list[Message] = []
+        offset, size = ring.offset, 0
+        for draft in drafts:
+            offset += 1
+            size += draft.size + _MESSAGE_BYTES
+            messages.append(Message(room, offset, draft.ts, draft.sender, draft.text, draft.data))
+        ring.offset = offset
         ring.messages += messages
         ring.bytes += size
         self._bytes += size
@@ -64,7 +65,7 @@ class MemoryLog(RoomLog):
             self._forget_oldest(ring)
         if self._bytes > self._limits.max_bytes or len(self._rings) > self._limits.max_rooms:
             self._forget_idle_rooms()
-        return Page(ring.epoch, ring.offset, messages)
+        return Page(ring.epoch, offset, tuple(messages))
 
     def _forget_oldest(self, ring: _Ring) -> None:
         message = ring.messages.popleft()
