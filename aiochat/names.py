@@ -1,6 +1,7 @@
 """Room names and display names: the one place that says what is allowed (docs/protocol.md)."""
 
 import unicodedata
+from functools import lru_cache
 from typing import Final
 
 from aiochat.errors import Reply
@@ -13,6 +14,7 @@ _NAME_FORBIDDEN: Final = frozenset(":@/\"'\ufffd")
 _NAME_FORBIDDEN_FIRST: Final = ("*", "!")
 
 
+@lru_cache(maxsize=1024)
 def room_name(raw: str) -> str:
     """The room's name as the server keeps it: NFC and lower case. Raises `Reply` `bad_room`."""
     room = _nfc(raw.lower(), MAX_ROOM_BYTES)
