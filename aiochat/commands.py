@@ -139,14 +139,12 @@ def _history_read(hub: "Hub", client: Client, room: Room, command: History, resu
 def _who(hub: "Hub", client: Client, command: Who) -> None:
     room = _room_of(client, command.room)
     hub.answer(client, Members(room.name, len(room.members), tuple(islice(room.members.values(), _LIST_MEMBERS))))
-    hub.yield_turn(client)
 
 
 def _rooms(hub: "Hub", client: Client, command: Rooms) -> None:
     fullest = heapq.nlargest(_LIST_ROOMS, hub.rooms.values(), key=lambda room: len(room.members))
     rooms = tuple(RoomInfo(room.name, len(room.members)) for room in fullest)
     hub.answer(client, RoomList(len(hub.rooms), rooms))
-    hub.yield_turn(client)
 
 
 def _help(hub: "Hub", client: Client, command: Help) -> None:

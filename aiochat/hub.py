@@ -270,11 +270,6 @@ class Hub:
         if client.feed_on is not None:
             self._held[client] = None
 
-    def yield_turn(self, client: Client) -> None:
-        """What the client asked for is long: one such answer a turn, its other commands come after it."""
-        client.waiting = True
-        self._item(partial(self.go_on, client))
-
     def finish(self, client: Client, code: Close, reason: str) -> None:
         """Close once all that it did has gone out; what it sent after is not applied."""
         client.waiting = True

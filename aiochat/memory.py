@@ -1,4 +1,4 @@
-"""How much memory the settings allow, which `aiochat config` prints and tests/test_memory.py holds the server to."""
+"""How much memory the settings allow, which `aiochat config` prints; tests/test_memory_bound.py holds us to it."""
 
 import ctypes
 from typing import Final
@@ -8,9 +8,9 @@ from aiochat.config import Config
 _PROCESS_BYTES: Final = 80 << 20  # the interpreter, the libraries, and what the allocator keeps for itself
 _CLIENT_BYTES: Final = 12 << 10  # objects of one connection, TLS not counted; measured 4 KiB
 _READ_BYTES: Final = 256 << 10  # what the event loop reads at once
-_COMMAND_OVERHEAD: Final = (
-    4  # a waiting one-byte message, as struct and list slot, against its bytes in the inbox's count
-)
+_TEXT_FACTOR: Final = 4  # one character beyond U+FFFF makes a decoded text four bytes wide
+_COMMANDS_PER_SLICE: Final = 4096 // 7  # of the smallest messages, over the client's share of the inbox
+_COMMAND_BYTES: Final = 200
 _DRAFT_BYTES: Final = 500
 
 
@@ -23,11 +23,12 @@ def largest_memory_bytes(config: Config) -> int:
         + 2 * config.limits.max_message_bytes  # a message of which the end has not come, and its assembly
         + config.socket.write_buffer_bytes
         + largest_batch  # the write that fills the buffer
+        + (config.hub.inbox_per_client + _COMMANDS_PER_SLICE) * _COMMAND_BYTES
     )
     return (
         _PROCESS_BYTES
         + config.limits.max_clients * client
-        + config.hub.inbox_bytes * _COMMAND_OVERHEAD
+        + config.hub.inbox_bytes * _TEXT_FACTOR
         + config.queue.total_bytes
         + config.store.pending_bytes
         + config.store.pending_messages * _DRAFT_BYTES

@@ -90,14 +90,13 @@ class Backlog:
 
     def check_total(self) -> None:
         """Drop who holds the oldest batches until `total_bytes` is kept; called when something was queued."""
-        if not self._is_over:
+        if not self._is_over():
             return
         for outbox in sorted((outbox for outbox in self._paused if outbox.queue), key=Outbox.age):
             outbox.close(Close.SLOW, "all outgoing queues together are full")
-            if not self._is_over:
+            if not self._is_over():
                 return
 
-    @property
     def _is_over(self) -> bool:
         return self.bytes + self._batches * BATCH_BYTES > self.limits.total_bytes
 

@@ -101,7 +101,8 @@ async def running(
         limit=1 << 20,
     )
     try:
-        assert process.stdout is not None and process.stderr is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
         first = (await process.stdout.readline()).decode()
         ready = _READY.search(first)
         assert ready, f"did not start: {first}{(await process.stderr.read()).decode()}"

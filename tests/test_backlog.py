@@ -6,7 +6,7 @@ import pytest
 
 from aiochat.config import Queue
 from aiochat.errors import Close
-from aiochat.outbox import Backlog
+from aiochat.outbox import BATCH_BYTES, Backlog
 from tests.outboxes import LIMITS, Side, line
 
 
@@ -20,6 +20,11 @@ def clock() -> SimpleNamespace:
 def backlog(clock: SimpleNamespace) -> Backlog:
     """Small limits: four messages, a hundred bytes, a thousand in all."""
     return Backlog(Queue(**LIMITS), lambda: clock.now)
+
+
+def limited(clock: SimpleNamespace, total_bytes: int) -> Backlog:
+    """A backlog that holds no more than this, the cost of each batch included."""
+    return Backlog(Queue(**LIMITS | {"total_bytes": total_bytes}), lambda: clock.now)
 
 
 def test_a_batch_in_many_outboxes_counts_once(backlog: Backlog) -> None:
@@ -37,7 +42,7 @@ def test_a_batch_in_many_outboxes_counts_once(backlog: Backlog) -> None:
 
 def test_the_holder_of_the_oldest_batch_goes_when_all_together_hold_too_much(clock: SimpleNamespace) -> None:
     """Those who came to a stop later, and those with nothing queued, are spared."""
-    backlog = Backlog(Queue(**LIMITS | {"total_bytes": 60}), lambda: clock.now)
+    backlog = Backlog(Queue(**LIMITS | {"total_bytes": 60 + 3 * BATCH_BYTES}), lambda: clock.now)
     idle, oldest, second, newest = (Side(backlog) for _ in range(4))
     for side in (oldest, second, newest):
         side.outbox.send(line("x" * 18))
@@ -50,7 +55,7 @@ def test_the_holder_of_the_oldest_batch_goes_when_all_together_hold_too_much(clo
 
 def test_all_that_hold_the_oldest_batch_go_until_it_is_free(clock: SimpleNamespace) -> None:
     """Dropping one of them frees nothing."""
-    backlog = Backlog(Queue(**LIMITS | {"total_bytes": 60}), lambda: clock.now)
+    backlog = Backlog(Queue(**LIMITS | {"total_bytes": 60 + 2 * BATCH_BYTES}), lambda: clock.now)
     first, second, newest = (Side(backlog) for _ in range(3))
     shared = line("x" * 38)
     for side in (first, second):
@@ -62,7 +67,7 @@ def test_all_that_hold_the_oldest_batch_go_until_it_is_free(clock: SimpleNamespa
 
 def test_what_is_still_to_be_said_to_who_goes_is_left_to_it(clock: SimpleNamespace) -> None:
     """Its grace is short; whoever comes on top of a total that it fills has no place."""
-    backlog = Backlog(Queue(**LIMITS | {"total_bytes": 60}), lambda: clock.now)
+    backlog = Backlog(Queue(**LIMITS | {"total_bytes": 60 + 3 * BATCH_BYTES}), lambda: clock.now)
     going, other = Side(backlog), Side(backlog)
     going.outbox.send(line("x" * 57))
     going.outbox.close(1000, "")
@@ -75,7 +80,7 @@ def test_what_is_still_to_be_said_to_who_goes_is_left_to_it(clock: SimpleNamespa
 
 def test_who_is_over_the_total_alone_goes_itself(clock: SimpleNamespace) -> None:
     """Even its one batch: the total holds."""
-    backlog = Backlog(Queue(**LIMITS | {"total_bytes": 60}), lambda: clock.now)
+    backlog = Backlog(Queue(**LIMITS | {"total_bytes": 60 + BATCH_BYTES}), lambda: clock.now)
     side = Side(backlog)
     side.outbox.send(line("x" * 70))
     assert (side.close_codes, backlog.bytes) == ([Close.SLOW], 0)

@@ -60,14 +60,16 @@ async def test_a_turn_takes_everything_in_each_clients_order() -> None:
     """A client's lines go out in one write, and so do its answers."""
     chat = Chat()
     alice, bob = await chat.join(name="alice"), await chat.join()
-    before = bob.socket.writes
+    before = alice.socket.writes, bob.socket.writes
     alice.say("1", "2")
     bob.say("a")
-    alice.say("/who", "3", "/rooms")
+    alice.say("/nick al", "/history x", "3")
     await chat.turn()
-    assert bob.heard == ["alice: 1", "alice: 2", "alice: 3", "a"]
-    assert bob.socket.writes == before + 1
-    assert alice.heard[-6:-4] == ["* 2 in lobby: alice, guest-c2", "* lobby (2)"]
+    assert bob.heard == ["alice: 1", "alice: 2", "al: 3", "a"]
+    assert alice.heard[1] == "* you are al in lobby"
+    assert alice.heard[2].startswith("! it is /history N")
+    assert alice.heard[3:] == bob.heard
+    assert (alice.socket.writes, bob.socket.writes) == (before[0] + 2, before[1] + 1)
 
 
 async def test_a_large_fan_out_lets_the_loop_breathe() -> None:

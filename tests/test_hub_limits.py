@@ -10,7 +10,7 @@ async def test_over_the_rate_commands_are_refused() -> None:
     alice = await chat.join(codec=ONE_ROOM)
     for command in (m.Publish("1"), m.Who(), m.Rooms(), m.Publish("2"), m.History(1)):
         alice.ask(command)
-    await chat.turn()
+    await chat.turn(3)
     refused = [event for event in alice.told if isinstance(event, m.Error)]
     assert [(error.code, error.command) for error in refused] == [
         ("rate_limited", "publish"),

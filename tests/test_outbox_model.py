@@ -6,12 +6,12 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from aiochat import frames
 from aiochat.config import Queue
-from aiochat.outbox import GRACEFUL, Backlog, Batch, Outbox
+from aiochat.outbox import BATCH_BYTES, GRACEFUL, Backlog, Batch, Outbox
 from tests import fakes, wire
 
 SIDES = 3
-LIMITS = Queue(max_messages=6, max_bytes=120, stall_seconds=5, total_bytes=200)
-CLOSE_FRAME_BYTES = 4  # of a Close without a reason, which may stand at the end of a queue
+LIMITS = Queue(max_messages=6, max_bytes=120, stall_seconds=5, total_bytes=1200)
+CLOSE_BYTES = 4 + BATCH_BYTES  # of a Close without a reason, which may stand at the end of a queue
 sides = st.integers(0, SIDES - 1)
 
 
@@ -53,19 +53,24 @@ class Outboxes(RuleBasedStateMachine):
         self.messages = 0
 
     @rule(to=st.sets(sides, min_size=1), lengths=st.lists(st.integers(0, 60), min_size=1, max_size=4))
-    def send(self, to: set[int], lengths: list[int]) -> None:
-        """A fan-out: one batch to several."""
+    def fan_out(self, to: set[int], lengths: list[int]) -> None:
+        """One batch to several."""
+        self._send(to, lengths)
+
+    @rule(number=sides, lengths=st.lists(st.integers(0, 4), min_size=1, max_size=2))
+    def whisper(self, number: int, lengths: list[int]) -> None:
+        """A small batch to one."""
+        self._send({number}, lengths)
+
+    def _send(self, to: set[int], lengths: list[int]) -> None:
         payloads = []
         for length in lengths:
             self.messages += 1
             payloads.append(b"%d " % self.messages + b"x" * length)
         batch = Batch(frames.text_frames(payloads), len(payloads))
         for side in (self.sides[number] for number in to):
-            was_open, was_paused, had_place = (
-                not side.outbox.is_sealed,
-                side.outbox.is_paused,
-                side.has_place_for(batch),
-            )
+            was_open, was_paused = not side.outbox.is_sealed, side.outbox.is_paused
+            had_place = side.has_place_for(batch)
             side.outbox.send(batch)
             if was_open and was_paused and not had_place:
                 assert side.owner.sealings == [(4000, "the outgoing queue is full")]
@@ -131,7 +136,7 @@ class Outboxes(RuleBasedStateMachine):
         """And all together never hold more than the total."""
         queued = {batch for side in self.sides for batch in side.queue}
         assert self.backlog.bytes == sum(len(batch.data) for batch in queued)
-        assert self.backlog.bytes <= LIMITS.total_bytes + SIDES * CLOSE_FRAME_BYTES
+        assert self.backlog.bytes + len(queued) * BATCH_BYTES <= LIMITS.total_bytes + SIDES * CLOSE_BYTES
         assert len(self.backlog) == sum(side.outbox.is_paused and side.code is None for side in self.sides)
 
     @invariant()
@@ -169,4 +174,4 @@ class Outboxes(RuleBasedStateMachine):
 
 
 TestOutboxes = Outboxes.TestCase
-TestOutboxes.settings = settings(max_examples=60, stateful_step_count=40)
+TestOutboxes.settings = settings(max_examples=100, stateful_step_count=40)
