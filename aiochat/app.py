@@ -44,10 +44,12 @@ class Chat:
         tasks = [asyncio.create_task(self._hub.run()), asyncio.create_task(self._handlers.connections.keepalive.run())]
         yield
         await self.drain(app)
-        self._hub = None
+        hub, self._hub = self._hub, None
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)
+        if hub is not None:
+            hub.abandon()
         await log.close()
 
     async def drain(self, app: web.Application) -> None:

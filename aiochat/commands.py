@@ -4,7 +4,6 @@ import heapq
 from collections.abc import Callable
 from functools import partial
 from itertools import islice
-from sys import getsizeof
 from typing import TYPE_CHECKING, Any, Final
 
 from aiochat.client import Client
@@ -32,7 +31,7 @@ from aiochat.messages import (
     Sent,
     Who,
 )
-from aiochat.names import display_name, room_name
+from aiochat.names import GUEST, display_name, room_name
 from aiochat.room import Room
 from aiochat.roomlog import Draft, Page, content_bytes
 
@@ -43,14 +42,12 @@ LOBBY: Final = "lobby"
 _HISTORY_ON_JOIN: Final = 20
 _LIST_MEMBERS: Final = 200
 _LIST_ROOMS: Final = 100
-_GUEST: Final = "guest-"
 
 
 def _publish(hub: "Hub", client: Client, command: Publish) -> None:
     room = _room_of(client, command.room) if command.room is not None or not client.rooms else client.rooms[0]
     text, data = command.text, command.data
-    size = getsizeof(text) if data is None else content_bytes(text, data)
-    hub.log.add(room, Draft(room.members[client], text, data, hub.ts, size, client))
+    hub.log.add(room, Draft(room.members[client], text, data, hub.ts, content_bytes(text, data), client))
 
 
 def _join(hub: "Hub", client: Client, command: Join) -> None:
@@ -114,8 +111,8 @@ def _rename(hub: "Hub", client: Client, command: Rename) -> None:
 
 def _direct(hub: "Hub", client: Client, command: Direct) -> None:
     room = _room_of(client, command.room)
-    name = display_name(command.name)
-    target = hub.clients.get(hub.directory.holder(room.name, name) or name.removeprefix(_GUEST))
+    name = command.name if command.name.startswith(GUEST) else display_name(command.name)
+    target = hub.clients.get(hub.directory.holder(room.name, name) or name.removeprefix(GUEST))
     if target is None or target not in room.members:
         raise Reply("no_such_client", f"nobody in {room.name} is called {name}", field="name")
     hub.answer(target, DirectMessage(room.name, room.members[client], command.text))
@@ -142,9 +139,14 @@ def _who(hub: "Hub", client: Client, command: Who) -> None:
 
 
 def _rooms(hub: "Hub", client: Client, command: Rooms) -> None:
+    if hub.room_list is None:
+        hub.room_list = _list_rooms(hub)
+    hub.answer(client, hub.room_list)
+
+
+def _list_rooms(hub: "Hub") -> RoomList:
     fullest = heapq.nlargest(_LIST_ROOMS, hub.rooms.values(), key=lambda room: len(room.members))
-    rooms = tuple(RoomInfo(room.name, len(room.members)) for room in fullest)
-    hub.answer(client, RoomList(len(hub.rooms), rooms))
+    return RoomList(len(hub.rooms), tuple(RoomInfo(room.name, len(room.members)) for room in fullest))
 
 
 def _help(hub: "Hub", client: Client, command: Help) -> None:

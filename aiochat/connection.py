@@ -92,6 +92,8 @@ class Upgrade(web.WebSocketResponse):
             shared.hub.attach(connection.client, room)
         else:
             connection.outbox.close(Close.BAD_REQUEST, f"{room.code}: {room.reason}")
+        if shared.is_closing:
+            connection.outbox.close(Close.RESTART, "the server restarts")
         if self._early:
             connection.data_received(self._early)
         return connection
@@ -343,6 +345,8 @@ class Connection(asyncio.Protocol):
     def _end_deaf(self, code: int, reason: str) -> None:
         """Close; what still comes is read and dropped, lest the kernel resets before the client has seen the Close."""
         self._be_deaf()
+        if self.outbox.is_sealed:
+            return
         self.outbox.close(code, reason)
         if self._transport is not None and self._transport.can_write_eof() and not self._transport.is_closing():
             self._transport.write_eof()

@@ -2,13 +2,13 @@
 
 import asyncio
 import socket
+from contextlib import suppress
 
 import structlog
 
 from aiochat.config import Config
 from aiochat.config import Socket as SocketSettings
 from aiochat.connection import Connection, Inlet
-from aiochat.errors import Close
 from aiochat.hub import Hub
 from aiochat.keepalive import Keepalive
 from aiochat.limits import Addresses
@@ -34,6 +34,11 @@ class Connections:
         self._has_dropped = False
         self._all_gone: asyncio.Future[None] | None = None
 
+    @property
+    def is_closing(self) -> bool:
+        """Whether everybody has been told to go."""
+        return self._all_gone is not None
+
     def __len__(self) -> int:
         return len(self._open)
 
@@ -47,8 +52,6 @@ class Connections:
         """A socket is gone."""
         self._open.discard(connection)
         self.addresses.release(connection.address)
-        if connection.close_code == Close.SLOW:
-            self._has_dropped = True
         if self.config.logging.connections:
             self._log_closed(connection)
         if self._all_gone is not None and not self._open and not self._all_gone.done():
@@ -66,6 +69,7 @@ class Connections:
 
     def log_dropped(self, connection: Connection) -> None:
         """A client was too slow: what it had not taken, and how long it took nothing."""
+        self._has_dropped = True
         _log.warning(
             "client_dropped",
             client=connection.client.id,
@@ -102,7 +106,8 @@ def _set_socket_options(transport: asyncio.Transport, settings: SocketSettings) 
     connected = transport.get_extra_info("socket")
     if connected is None:
         return
-    connected.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, settings.send_buffer_bytes)
-    if settings.user_timeout_seconds and hasattr(socket, "TCP_USER_TIMEOUT") and connected.family != socket.AF_UNIX:
-        milliseconds = int(settings.user_timeout_seconds * 1000)
-        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
+    with suppress(OSError):  # macOS: the peer has reset the connection meanwhile
+        connected.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, settings.send_buffer_bytes)
+        if settings.user_timeout_seconds and hasattr(socket, "TCP_USER_TIMEOUT") and connected.family != socket.AF_UNIX:
+            milliseconds = int(settings.user_timeout_seconds * 1000)
+            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)

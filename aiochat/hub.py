@@ -20,7 +20,7 @@ from aiochat.directory import LocalDirectory
 from aiochat.errors import Close, Reply, StoreError, unavailable
 from aiochat.limits import Budget, Strikes
 from aiochat.logqueue import LogQueue
-from aiochat.messages import Command, Error, Event, Message, Publish, Sender
+from aiochat.messages import Command, Error, Event, Message, Publish, RoomList, Sender
 from aiochat.room import WRITES_PER_SLICE, Room
 from aiochat.roomlog import Draft, Page, RoomLog, content_bytes
 
@@ -51,7 +51,8 @@ class Hub:
         self._held: dict[Client, None] = {}  # whose connections stopped reading until their commands are taken
         self._answering: list[Client] = []
         self._deliveries: list[tuple[Room, Sequence[Message]]] = []
-        self._publishing = 0  # calls of `publish` under way
+        self._publishing: set[asyncio.Future[int]] = set()  # calls of `publish` under way
+        self.room_list: RoomList | None = None  # one for all who ask in this turn
         self._now = 0.0  # loop time of this turn
         self.ts = 0  # wall clock of this turn, Unix milliseconds
 
@@ -101,13 +102,16 @@ class Hub:
         """
         published: asyncio.Future[int] = self._loop.create_future()
         draft = Draft(Sender(), text, data, time.time_ns() // 1_000_000, content_bytes(text, data), published)
-        self._publishing += 1
-        published.add_done_callback(self._published)
+        self._publishing.add(published)
+        published.add_done_callback(self._publishing.discard)
         self._item(partial(self._publish, room, draft))
         return published
 
-    def _published(self, published: asyncio.Future[int]) -> None:
-        self._publishing -= 1
+    def abandon(self) -> None:
+        """The chat is over: whoever still waits for a `publish` is told."""
+        for published in list(self._publishing):
+            if not published.done():
+                published.set_exception(unavailable("the chat has stopped"))
 
     def flush(self) -> asyncio.Future[None]:
         """Done when everything that has arrived so far has been fanned out."""
@@ -142,6 +146,7 @@ class Hub:
     async def turn(self) -> None:
         """Apply everything that has arrived; awaits nothing but a breath for the loop within a large fan-out."""
         self._now = self._loop.time()
+        self.room_list = None
         self.ts = time.time_ns() // 1_000_000
         self._apply_commands()
         while True:
@@ -159,7 +164,11 @@ class Hub:
                     self._held[client] = None
             elif client.feed_on is not None:
                 feed_on, client.feed_on = client.feed_on, None
-                feed_on()
+                try:
+                    feed_on()
+                except Exception:
+                    _log.exception("feed_failed", client=client.id)
+                    client.outbox.close(Close.INTERNAL_ERROR, "internal error")
 
     def _item(self, item: Callable[[], object]) -> None:
         self._items.append(item)
@@ -321,18 +330,24 @@ class Hub:
         deliveries, self._deliveries = self._deliveries, []
         limits = self.config.batch
         for room, messages in deliveries:
-            if len(room.members) <= WRITES_PER_SLICE:
-                room.fan_out(messages, limits)
-            else:
-                for _ in room.slices(messages, limits):
-                    await asyncio.sleep(0)
+            try:
+                if len(room.members) <= WRITES_PER_SLICE:
+                    room.fan_out(messages, limits)
+                else:
+                    for _ in room.slices(messages, limits):
+                        await asyncio.sleep(0)
+            except Exception:  # the other rooms get theirs
+                _log.exception("fan_out_failed", room=room.name)
 
     def _flush_answers(self) -> None:
         answering, self._answering = self._answering, []
         for client in answering:
             answers, client.answers = client.answers or [], None
-            for batch in event_batches(client.codec, answers, self.config.batch):
-                client.outbox.send(batch)
+            try:
+                for batch in event_batches(client.codec, answers, self.config.batch):
+                    client.outbox.send(batch)
+            except Exception:
+                _log.exception("answers_failed", client=client.id)
 
     def _refuse_late(self) -> None:
         refused, rooms = self.log.refuse_late()

@@ -7,10 +7,14 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from itertools import chain
 
+import structlog
+
 from aiochat.config import Store
 from aiochat.errors import StoreError, unavailable
 from aiochat.room import Room
 from aiochat.roomlog import Draft, Page, RoomLog
+
+_logger: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 _Drafts = Mapping[str, list[Draft]]
 _Appended = Callable[[_Drafts, Mapping[str, Page] | StoreError], None]
@@ -42,7 +46,8 @@ class LogQueue:
 
     def add(self, room: Room, draft: Draft) -> None:
         """Put a message into the next append. Raises `Reply` `unavailable` when too much waits, or waits too long."""
-        if self._is_late or self._messages >= self._max_messages or self._bytes >= self._max_bytes:
+        is_full = self._messages >= self._max_messages or self._bytes >= self._max_bytes
+        if self._is_late or (is_full and self._in_flight is not None):  # what one turn brings waits for nothing
             raise unavailable()
         if not room.drafts:
             self._rooms.append(room)
@@ -59,7 +64,11 @@ class LogQueue:
         self._in_flight = batch
         self._settle_in_flight, self._settle = self._settle, []
         self._in_flight_since = self._time()
-        self._log.append(batch, lambda result: self._put_item(partial(self._appended, then, result)))
+        try:
+            self._log.append(batch, lambda result: self._put_item(partial(self._appended, then, result)))
+        except Exception as error:  # a defect of the log's: this batch is refused, the next one tried
+            _logger.exception("append_failed")
+            self._put_item(partial(self._appended, then, StoreError(str(error))))
         return rooms
 
     def read(self, room: str, limit: int, then: _Read) -> None:

@@ -9,6 +9,7 @@ from aiochat.errors import Reply
 MAX_ROOM_BYTES: Final = 128
 MAX_NAME_CHARACTERS: Final = 32
 _MOST_CODE_POINTS: Final = 4  # that NFC makes one of
+GUEST: Final = "guest-"  # and the client's id: how an unnamed client is shown
 _ROOM_PUNCTUATION: Final = frozenset("_.:-")
 _NAME_FORBIDDEN: Final = frozenset(":@/\"'\ufffd")
 _NAME_FORBIDDEN_FIRST: Final = ("*", "!")
@@ -32,6 +33,8 @@ def display_name(raw: str) -> str:
     name = _nfc(raw.strip(), MAX_NAME_CHARACTERS)
     if not 1 <= len(name) <= MAX_NAME_CHARACTERS:
         raise Reply("bad_name", f"a name is 1 to {MAX_NAME_CHARACTERS} characters long", field="name")
+    if fold(name).startswith(GUEST):
+        raise Reply("bad_name", f"a name does not begin with {GUEST}: the server calls the unnamed so", field="name")
     if not name.isprintable() or not _NAME_FORBIDDEN.isdisjoint(name) or name.startswith(_NAME_FORBIDDEN_FIRST):
         reason = "a name holds none of : @ / \" ' and no control characters, and does not begin with * or !"
         raise Reply("bad_name", reason, field="name")

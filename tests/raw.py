@@ -67,6 +67,7 @@ class Raw:
         self.socket = connected
         self._loop = asyncio.get_running_loop()
         self._unread = bytearray()
+        self._unsent = b""
 
     @classmethod
     async def dial(cls, server: Server, *, receive_buffer: int | None = None, source: str = _LOCALHOST) -> Self:
@@ -117,6 +118,17 @@ class Raw:
             while True:
                 await self.send(data)
                 await asyncio.sleep(0)  # a server that keeps up would never make us wait
+
+    def push(self, data: bytes) -> bool:
+        """Send `data` over and over to a stopped server until its socket is full; False once that has closed it."""
+        try:
+            while True:
+                self._unsent = self._unsent or data
+                self._unsent = self._unsent[self.socket.send(self._unsent) :]
+        except BlockingIOError:
+            return True
+        except ConnectionError:
+            return False
 
     async def say(self, *lines: str) -> None:
         """A message for each line, all in one write."""

@@ -6,7 +6,7 @@ import os
 import re
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -81,21 +81,35 @@ class Server:
             self._logged.set()
 
 
+def environment(settings: Mapping[str, Any]) -> dict[str, str]:
+    """That of a process of this checkout with `settings` such as {"limits.max_clients": 5}."""
+    ours = {
+        f"AIOCHAT_{key.replace('.', '__').upper()}": value if isinstance(value, str) else json.dumps(value)
+        for key, value in settings.items()
+    }
+    return {**os.environ, **ours, "PYTHONPATH": str(Path(__file__).parent.parent)}
+
+
 @asynccontextmanager
 async def running(
-    *, settings: dict[str, Any] | None = None, uvloop: bool = True, config: Path | None = None
+    *,
+    settings: Mapping[str, Any] | None = None,
+    uvloop: bool = True,
+    config: Path | None = None,
+    descriptors: int | None = None,
 ) -> AsyncIterator[Server]:
-    """A server with `settings` such as {"limits.max_clients": 5}; it is ended whatever happens in the block."""
+    """A server with `settings` such as {"limits.max_clients": 5}; it is ended whatever happens in the block.
+
+    `descriptors` is how many it may have.
+    """
     given = {"server.port": 0, "server.host": "127.0.0.1", "logging.format": "json", **(settings or {})}
-    environment = {
-        f"AIOCHAT_{key.replace('.', '__').upper()}": value if isinstance(value, str) else json.dumps(value)
-        for key, value in given.items()
-    }
     main = _MAIN.format(uvloop="__import__('uvloop')" if uvloop else None)
+    if descriptors is not None:
+        main = f"import resource; resource.setrlimit(resource.RLIMIT_NOFILE, ({descriptors}, {descriptors})); {main}"
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", main, "serve"),
         *(("--config", str(config)) if config else ()),
-        env={**os.environ, **environment, "PYTHONPATH": str(Path(__file__).parent.parent)},
+        env=environment(given),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         limit=1 << 20,

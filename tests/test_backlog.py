@@ -43,7 +43,7 @@ def test_a_batch_in_many_outboxes_counts_once(backlog: Backlog) -> None:
 def test_the_holder_of_the_oldest_batch_goes_when_all_together_hold_too_much(clock: SimpleNamespace) -> None:
     """Those who came to a stop later, and those with nothing queued, are spared."""
     backlog = Backlog(Queue(**LIMITS | {"total_bytes": 60 + 3 * BATCH_BYTES}), lambda: clock.now)
-    idle, oldest, second, newest = (Side(backlog) for _ in range(4))
+    idle, newest, second, oldest = (Side(backlog) for _ in range(4))
     for side in (oldest, second, newest):
         side.outbox.send(line("x" * 18))
     assert backlog.bytes == 60

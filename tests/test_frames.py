@@ -50,6 +50,14 @@ def test_a_close_says_why_in_whole_characters(code: int, reason: str) -> None:
     assert told == reason or len(told.encode()) >= 120
 
 
+@pytest.mark.parametrize(
+    ("reason", "told"), [("x" * 200, "x" * 123), ("ä" * 100, "ä" * 61), ("\u20ac" * 41, "\u20ac" * 41)]
+)
+def test_a_close_reason_is_as_long_as_a_control_frame_allows(reason: str, told: str) -> None:
+    """123 bytes (RFC 6455 section 5.5)."""
+    assert wire.frames_of(close_frame(1000, reason)) == [wire.Frame(wire.CLOSE, b"\x03\xe8" + told.encode())]
+
+
 def test_a_close_reason_that_is_no_utf8_is_still_sent() -> None:
     """A lone surrogate costs the character, not the Close."""
     assert wire.frames_of(close_frame(1000, "a\ud800b")) == [wire.Frame(wire.CLOSE, b"\x03\xe8a?b")]

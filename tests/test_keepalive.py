@@ -24,11 +24,17 @@ class Connection:
     def __init__(self, keepalive: Keepalive) -> None:
         self.keepalive = keepalive
         self.heard = self.beat = self.next_ping = 0
-        self.is_reading = True
+        self.reads = True
+        self.looks = 0
         self.pings: list[int] = []
         self.silences: list[int] = []
         self.aborts: list[int] = []
         keepalive.add(self)
+
+    @property
+    def is_reading(self) -> bool:
+        self.looks += 1
+        return self.reads
 
     def ping(self) -> None:
         self.pings.append(self.keepalive.ticks)
@@ -103,10 +109,11 @@ def test_a_connection_that_we_paused_is_not_silent() -> None:
     """It cannot show its pong: the time counts from the end of the pause."""
     keepalive = kept()
     connection = Connection(keepalive)
-    connection.is_reading = False
+    connection.reads = False
     tick(keepalive, 10 * SILENCE)
     assert connection.silences == []
-    connection.is_reading = True
+    assert connection.looks <= 2 * 10 * SILENCE / INTERVAL, "looked at all the time"
+    connection.reads = True
     connection.heard = resumed = keepalive.ticks
     tick(keepalive, 2 * SILENCE)
     assert connection.silences == [resumed + SILENCE]

@@ -149,6 +149,11 @@ def test_names_that_look_alike_are_the_same(other: str) -> None:
     assert fold(other) == fold("Alice")
 
 
+def test_letters_that_grow_in_upper_case_are_the_same() -> None:
+    """Case folding, which is more than lower case."""
+    assert fold("Strauß") == fold("STRAUSS")
+
+
 @given(NAMES)
 def test_a_folded_name_stands_for_all_that_fold_to_it(raw: str) -> None:
     """Being the same goes both ways: the folded form is the same name as what it was made of."""

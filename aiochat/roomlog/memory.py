@@ -83,7 +83,7 @@ class MemoryLog(RoomLog):
     def _forget_idle_rooms(self) -> None:
         while len(self._rings) > self._limits.max_rooms:
             self._forget_idlest()
-        while self._bytes > self._limits.max_bytes:
+        while self._bytes > self._limits.max_bytes and self._rings:
             if len(self._rings) > 1:
                 self._forget_idlest()
             else:
