@@ -251,10 +251,9 @@ class Hub:
 
     def room(self, name: str) -> Room:
         """The room of this name, made if need be."""
-        room = self.rooms.get(name)
-        if room is None:
-            room = self.rooms[name] = Room(name)
-        return room
+        if name not in self.rooms:
+            self.rooms[name] = Room(name)
+        return self.rooms[name]
 
     def forget_if_idle(self, room: Room) -> None:
         """Let go of a room that nobody is in and nothing is on its way to."""
