@@ -1,5 +1,6 @@
 """What all tests share: a real server process, and text clients that talk to it."""
 
+import signal
 from collections.abc import AsyncIterator
 from itertools import count
 
@@ -12,6 +13,10 @@ from tests.servers import Server, running
 pytest_plugins = ["tests.skips"]
 
 _rooms = count(1)
+
+# In the background of a shell SIGINT is ignored, and so it would be in the processes that the tests interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # How long an example takes says more about the machine than about the property.
 settings.register_profile("aiochat", settings(), deadline=None)
