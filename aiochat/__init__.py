@@ -2,33 +2,58 @@
 
     socket -> frames -> codec -> hub inbox -> HUB turn -> room log -> fan-out -> outbox -> socket
 
-    cli           the `aiochat` command: serve | chat | loadtest | config
+    cli           the `aiochat` command: serve | chat | loadtest | backup | config
     serve         one process: signals, listener, logging
     app           builds the chat into an aiohttp application: start, drain, stop
     handlers      HTTP: the page, the upgrade, health
     connections   what all upgraded sockets share
     connection    one upgraded socket: the take-over, bytes in, batches out, close
     keepalive     one timer for all connections
-    hub           the one coroutine that owns rooms and clients; commands: what each command does in its turn
+    hub           the one coroutine that owns rooms and clients
+    commands      what each command does in its turn; joining: how a client comes into a room and catches up
     logqueue      what waits for the room log
-    room  client  state only, no sockets
+    room  client  state only, no sockets; presence: who came and went; sessions: the tokens to resume with
     roomlog/      what was said: the contract and its engines
     directory/    who is where: the names taken in each room
     codecs/       bytes to commands, events to bytes; outbox: what goes out to one client, within bounds
     frames  names  limits     WebSocket frames; what names are allowed; budgets
-    messages      commands and events: frozen structs, nothing else
+    messages      commands and events: frozen structs, nothing else; schema: their description for docs/protocol.md
     config  memory  logs  errors
-    terminal      `aiochat chat`
+    sdk/          the Python client; terminal: `aiochat chat`, on it
     loadtest/     the load generator and its report
     web/          the browser page
 
 In your own application: `chat = aiochat.setup(app, prefix="/chat")`, then `await chat.publish("lobby", text="hi")`.
+As its client: `async with aiochat.connect("ws://127.0.0.1:8080/ws", name="alice", rooms=["lobby"]) as chat: ...`
 """
 
-from aiochat.app import Chat, setup
-from aiochat.config import Config, load
-from aiochat.errors import ConfigError, Reply, StartError
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from aiochat.app import Chat, setup
+    from aiochat.config import Config, load
+    from aiochat.errors import ConfigError, Reply, StartError
+    from aiochat.sdk import connect
 
 __version__ = "0.1.0"
 
-__all__ = ["Chat", "Config", "ConfigError", "Reply", "StartError", "load", "setup"]
+__all__ = ["Chat", "Config", "ConfigError", "Reply", "StartError", "connect", "load", "setup"]
+
+# Imported when first used: who only connects, and the room log's process, need no server.
+_HOMES = {
+    "Chat": "app",
+    "Config": "config",
+    "ConfigError": "errors",
+    "Reply": "errors",
+    "StartError": "errors",
+    "connect": "sdk",
+    "load": "config",
+    "setup": "app",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
+import structlog
 from aiohttp import web
 
 from aiochat.config import Config, load
@@ -14,14 +15,19 @@ from aiochat.errors import Close, ConfigError
 from aiochat.handlers import Handlers
 from aiochat.hub import Hub
 from aiochat.names import room_name
-from aiochat.roomlog import open_log
+from aiochat.roomlog import RoomLog
+from aiochat.roomlog.engines import make_log
+
+_logger: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
 class Chat:
     """A chat in an aiohttp application. It runs from the application's start to its clean-up."""
 
-    def __init__(self, config: Config, handlers: Handlers) -> None:
+    def __init__(self, config: Config, log: RoomLog, handlers: Handlers) -> None:
         self.config = config
+        self.ended: asyncio.Future[str] | None = None  # while it runs: why it can go on no longer
+        self._log = log
         self._handlers = handlers
         self._hub: Hub | None = None
 
@@ -32,14 +38,26 @@ class Chat:
         """
         if text is None and data is None:
             raise ValueError("a message has text, data or both")
+        return await self._running.publish(room_name(room), text, data)
+
+    async def erase(self, room: str, offset: int) -> int:
+        """Take back the message at `offset`; return the offset of the erasure once it is in the room log.
+
+        Raises `Reply`: `bad_room`, `no_such_message`, or `unavailable` while the log does not take it.
+        """
+        return await self._running.erase(room_name(room), offset)
+
+    @property
+    def _running(self) -> Hub:
         if self._hub is None:
-            raise RuntimeError("the chat is not running: publish between the application's start and its clean-up")
-        return await self._hub.publish(room_name(room), text, data)
+            raise RuntimeError("the chat is not running: it does from the application's start to its clean-up")
+        return self._hub
 
     async def run(self, app: web.Application) -> AsyncIterator[None]:
         """The chat's life, as a clean-up context of `app`."""
-        log = open_log(self.config)
-        self._hub = Hub(self.config, log, LocalDirectory())
+        self.ended = asyncio.get_running_loop().create_future()
+        await self._log.open(self._end)
+        self._hub = Hub(self.config, self._log, LocalDirectory())
         self._handlers.connections = Connections(self.config, self._hub)
         tasks = [asyncio.create_task(self._hub.run()), asyncio.create_task(self._handlers.connections.keepalive.run())]
         yield
@@ -50,7 +68,13 @@ class Chat:
         await asyncio.wait(tasks)
         if hub is not None:
             hub.abandon()
-        await log.close()
+        await self._log.close()
+
+    def _end(self, reason: str) -> None:
+        """The room log can never answer again."""
+        _logger.critical("chat_ended", reason=reason)
+        if self.ended is not None and not self.ended.done():
+            self.ended.set_result(reason)
 
     async def drain(self, app: web.Application) -> None:
         """Take no more clients, write out what came, and tell those there to come back later (1012).
@@ -80,7 +104,7 @@ def setup(
         raise ConfigError(f"prefix: got {prefix!r}, takes a path such as /chat, or nothing")
     config = config or load()
     handlers = Handlers(config, max_clients or config.limits.max_clients)
-    chat = Chat(config, handlers)
+    chat = Chat(config, make_log(config), handlers)
     app.add_routes(handlers.routes(prefix))
     app.on_shutdown.append(chat.drain)
     app.cleanup_ctx.append(chat.run)

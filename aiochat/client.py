@@ -26,21 +26,26 @@ class Client:
     """
 
     __slots__ = (
-        "answers", "bad_messages", "budget", "codec", "commands", "feed_on", "id", "is_full", "leaving", "messages_in",
-        "name", "outbox", "queued_bytes", "refusals", "rooms", "waiting",
+        "answers", "bad_messages", "budget", "codec", "commands", "feed_on", "id", "is_cut_off", "is_expected",
+        "is_full", "is_new", "leaving", "messages_in", "name", "outbox", "queued_bytes", "refusals", "rooms", "user",
+        "waiting",
     )  # fmt: skip
 
     def __init__(self, id: str, codec: Codec, outbox: Outbox, name: str | None) -> None:
         self.id = id
         self.codec = codec
         self.outbox = outbox
-        self.name = name
+        self.name = name  # in rooms that it joins without giving one
+        self.user: str | None = None
         self.rooms: tuple[Room, ...] = ()
         self.commands: list[Command | Reply] | None = None
         self.queued_bytes = 0
         self.is_full = False  # its share of the hub's inbox, or all of it, is used up
+        self.is_new = True  # no command of it was applied yet
         self.waiting = False
         self.leaving = False  # its connection is gone; it goes once its commands are applied
+        self.is_expected = False  # back, then
+        self.is_cut_off = False  # what it sent and still sends counts no more
         self.feed_on: Callable[[], None] | None = None  # its connection, which waits for the end of `waiting`
         self.answers: list[Event] | None = None
         self.messages_in = 0

@@ -1,14 +1,17 @@
 """What each command does, one function a command, within the hub's turn. A refusal is a `Reply`."""
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from aiochat.client import Client
 from aiochat.errors import Close, Reply, StoreError, unavailable
+from aiochat.joining import PAGE_ENTRIES, Coming, depart, enter, read
 from aiochat.messages import (
+    HERE,
+    Call,
     Command,
     Direct,
     DirectMessage,
@@ -17,18 +20,23 @@ from aiochat.messages import (
     History,
     HistoryPage,
     Join,
-    Joined,
     Leave,
+    Left,
     Members,
+    Ping,
+    Pong,
     Publish,
     Quit,
+    Refresh,
     Rename,
     Renamed,
+    Resume,
     RoomInfo,
     RoomList,
     Rooms,
     Sender,
     Sent,
+    Typing,
     Who,
 )
 from aiochat.names import GUEST, display_name, room_name
@@ -39,114 +47,164 @@ if TYPE_CHECKING:
     from aiochat.hub import Hub
 
 LOBBY: Final = "lobby"
-_HISTORY_ON_JOIN: Final = 20
 _LIST_MEMBERS: Final = 200
 _LIST_ROOMS: Final = 100
 
 
 def _publish(hub: "Hub", client: Client, command: Publish) -> None:
-    room = _room_of(client, command.room) if command.room is not None or not client.rooms else client.rooms[0]
+    room = _room_of(client, command.room)
     text, data = command.text, command.data
-    hub.log.add(room, Draft(room.members[client], text, data, hub.ts, content_bytes(text, data), client))
+    if not text and data is None:
+        raise Reply("bad_message", "a message has text, data or both", field="text")
+    publisher = client if client.codec.is_text else (client, command)
+    draft = Draft(room.members[client], text, data, hub.ts, content_bytes(text, data), publisher, command.key)
+    hub.log.add(room, draft)
 
 
 def _join(hub: "Hub", client: Client, command: Join) -> None:
     name = client.name if command.name is None else display_name(command.name)
-    enter(hub, client, room_name(command.room), name)
+    enter(hub, client, Coming(room_name(command.room), name, command, command.since, command.limit))
 
 
 def _leave(hub: "Hub", client: Client, command: Leave) -> None:
-    enter(hub, client, LOBBY, client.name)
+    if client.codec.is_text:
+        enter(hub, client, Coming(LOBBY, client.name, command))
+        return
+    room = _room_of(client, command.room)
+    depart(hub, client, room)
+    hub.answer(client, Left(id=command.id, room=room.name))
 
 
-def enter(hub: "Hub", client: Client, room: str, name: str | None, *, quiet: bool = False) -> None:
-    """Make `client` a member once the log has told where the room stands; its commands wait until then."""
-    allowed = hub.config.limits.max_rooms_per_client
-    is_member = any(joined.name == room for joined in client.rooms)
-    if not client.codec.single_room and len(client.rooms) >= allowed and not is_member:
-        raise Reply("too_many_rooms", f"a client may be in {allowed} rooms at once", field="room")
-    client.waiting = True
-    limit = 0 if name is None else _HISTORY_ON_JOIN
-    hub.log.read(room, limit, partial(_entered, hub, client, room, name, quiet))
+def _resume(hub: "Hub", client: Client, command: Resume) -> None:
+    hub.greeter.resume(client, command)
 
 
-def _entered(hub: "Hub", client: Client, name: str, called: str | None, quiet: bool, result: Page | StoreError) -> None:
-    hub.go_on(client)
-    room = hub.room(name)
-    if room not in client.rooms:
-        if client.codec.single_room:
-            leave_all(hub, client)
-        if called is not None:
-            called = hub.directory.claim(name, called, client.id)
-        client.name = called
-        client.rooms += (room,)
-        room.add(client, Sender(client.id, called))
-    if not quiet:
-        page = Page("", 0, ()) if isinstance(result, StoreError) else result
-        called = room.members[client].name
-        hub.answer(client, Joined(name, called, page.epoch, page.newest, len(room.members), page.messages))
-
-
-def leave_all(hub: "Hub", client: Client) -> None:
-    """Take `client` out of every room it is in."""
-    rooms, client.rooms = client.rooms, ()
-    for room in rooms:
-        sender = room.remove(client)
-        if sender.name is not None:
-            hub.directory.release(room.name, sender.name)
-        hub.forget_if_idle(room)
+def _refresh(hub: "Hub", client: Client, command: Refresh) -> None:
+    raise Reply("forbidden", "this server takes no access tokens", field="token")
 
 
 def _rename(hub: "Hub", client: Client, command: Rename) -> None:
     room = _room_of(client, command.room)
-    old = room.members[client].name
-    new = hub.directory.claim(room.name, display_name(command.name), client.id)
-    if old is not None and hub.directory.holder(room.name, old) == client.id:
-        hub.directory.release(room.name, old)
-        new = hub.directory.claim(room.name, new, client.id)
-    client.name = new
-    room.members[client] = Sender(client.id, new)
-    hub.answer(client, Renamed(room.name, new))
+    wanted = display_name(command.name)
+    was = room.members[client]
+    if was.name is not None:
+        hub.directory.release(room.name, was.name, client.id)
+    client.waiting = True
+    hub.directory.claim(room.name, wanted, client.id, client.user, partial(_renamed, hub, client, room, command))
+
+
+def _renamed(hub: "Hub", client: Client, room: Room, command: Rename, name: str) -> None:
+    hub.go_on(client)
+    if client not in room.members:
+        hub.directory.release(room.name, name, client.id)
+        return
+    was, now = room.members[client], Sender(client.id, name, client.user)
+    room.members[client] = now
+    hub.presence.renamed(room, was, now)
+    hub.answer(client, Renamed(id=command.id, room=room.name, name=name))
+    if client.codec.is_text:
+        client.name = name
+    else:
+        hub.greeter.give_session(client)
 
 
 def _direct(hub: "Hub", client: Client, command: Direct) -> None:
-    room = _room_of(client, command.room)
-    name = command.name if command.name.startswith(GUEST) else display_name(command.name)
-    target = hub.clients.get(hub.directory.holder(room.name, name) or name.removeprefix(GUEST))
-    if target is None or target not in room.members:
+    if [command.client, command.user, command.name].count(None) != 2:
+        raise Reply("bad_message", "direct takes exactly one of client, user and name", field="client")
+    if not command.text and command.data is None:
+        raise Reply("bad_message", "a message has text, data or both", field="text")
+    if command.name is not None:
+        room = _room_of(client, command.room if command.room is not None else HERE)
+        targets: Sequence[Client] = [_called(hub, room, command.name)]
+        where, sender = room.name, room.members[client]
+    else:
+        targets = _addressed(hub, command)
+        where, sender = None, Sender(client.id, client.name, client.user)
+    message = DirectMessage(sender=sender, ts=hub.ts, room=where, text=command.text, data=command.data)
+    for target in targets:
+        hub.answer(target, message)
+    hub.answer(client, Sent(id=command.id, connections=len(targets), name=command.name))
+
+
+def _called(hub: "Hub", room: Room, raw: str) -> Client:
+    """Who is called so in the room; a text client's guest is called by its id."""
+    name = raw if raw.startswith(GUEST) else display_name(raw)
+    holders = hub.directory.holders(room.name, name) or [name.removeprefix(GUEST)]
+    found = [holder for id in holders if (holder := hub.clients.get(id)) is not None and holder in room.members]
+    if not found:
         raise Reply("no_such_client", f"nobody in {room.name} is called {name}", field="name")
-    hub.answer(target, DirectMessage(room.name, room.members[client], command.text))
-    hub.answer(client, Sent(name, 1))
+    if len(found) > 1:
+        raise Reply("ambiguous", f"several in {room.name} are called {name}: name one by client", field="name")
+    return found[0]
+
+
+def _addressed(hub: "Hub", command: Direct) -> Sequence[Client]:
+    if command.client is not None:
+        found = [hub.clients[command.client]] if command.client in hub.clients else []
+    else:
+        found = [client for client in hub.clients.values() if client.user == command.user]
+    if not found:
+        field = "client" if command.client is not None else "user"
+        raise Reply("no_such_client", f"there is no such {field}", field=field)
+    return found
+
+
+def _typing(hub: "Hub", client: Client, command: Typing) -> None:
+    room = _room_of(client, command.room)
+    hub.presence.typing(room, room.members[client])
 
 
 def _history(hub: "Hub", client: Client, command: History) -> None:
+    if command.before is not None and command.after is not None:
+        raise Reply("bad_message", "history takes before or after, not both", field="after")
     room = _room_of(client, command.room)
+    limit = hub.config.history.on_join if command.limit is None else command.limit
     client.waiting = True
-    hub.log.read(room.name, command.limit, partial(_history_read, hub, client, room, command))
+    then = partial(_history_read, hub, client, room, command)
+    read(hub, room.name, then, limit=min(limit, PAGE_ENTRIES), before=command.before, after=command.after)
 
 
 def _history_read(hub: "Hub", client: Client, room: Room, command: History, result: Page | StoreError) -> None:
     hub.go_on(client)
     if isinstance(result, StoreError):
         hub.refuse(client, unavailable(), command)
+        return
+    if command.epoch is not None and command.epoch != result.epoch:
+        reply = Reply("epoch_changed", "the room's log has begun anew under another epoch", field="epoch")
+        hub.refuse(client, reply, command)
+        return
+    entries = result.entries
+    if command.after is not None:
+        more = (entries[-1].offset if entries else command.after) < result.newest
     else:
-        hub.answer(client, HistoryPage(room.name, result.epoch, result.messages))
+        more = bool(entries) and entries[0].offset > result.oldest
+    page = HistoryPage(id=command.id, room=room.name, epoch=result.epoch, messages=entries, more=more)
+    hub.answer(client, page)
 
 
 def _who(hub: "Hub", client: Client, command: Who) -> None:
     room = _room_of(client, command.room)
-    hub.answer(client, Members(room.name, len(room.members), tuple(islice(room.members.values(), _LIST_MEMBERS))))
+    members = tuple(islice(room.members.values(), _LIST_MEMBERS))
+    hub.answer(client, Members(id=command.id, room=room.name, count=len(room.members), members=members))
 
 
 def _rooms(hub: "Hub", client: Client, command: Rooms) -> None:
     if hub.room_list is None:
-        hub.room_list = _list_rooms(hub)
-    hub.answer(client, hub.room_list)
+        hub.room_list = _fullest(hub)
+    hub.answer(client, RoomList(id=command.id, count=len(hub.rooms), rooms=hub.room_list))
 
 
-def _list_rooms(hub: "Hub") -> RoomList:
+def _fullest(hub: "Hub") -> tuple[RoomInfo, ...]:
     fullest = heapq.nlargest(_LIST_ROOMS, hub.rooms.values(), key=lambda room: len(room.members))
-    return RoomList(len(hub.rooms), tuple(RoomInfo(room.name, len(room.members)) for room in fullest))
+    return tuple(RoomInfo(room.name, len(room.members)) for room in fullest)
+
+
+def _call(hub: "Hub", client: Client, command: Call) -> None:
+    raise Reply("unknown_method", "this server has no such method", field="method")
+
+
+def _ping(hub: "Hub", client: Client, command: Ping) -> None:
+    hub.answer(client, Pong(id=command.id))
 
 
 def _help(hub: "Hub", client: Client, command: Help) -> None:
@@ -161,10 +219,14 @@ def _refused(hub: "Hub", client: Client, reply: Reply) -> None:
     hub.refuse(client, reply, reply)
 
 
-def _room_of(client: Client, name: str | None) -> Room:
-    if name is None and client.rooms and client.codec.single_room:
+def _room_of(client: Client, name: str) -> Room:
+    """The room of this name, in which the client is; a text client says HERE."""
+    if name == HERE and client.codec.is_text and client.rooms:
         return client.rooms[0]
-    wanted = None if name is None else room_name(name)
+    for room in client.rooms:
+        if room.name == name:
+            return room
+    wanted = room_name(name)
     for room in client.rooms:
         if room.name == wanted:
             return room
@@ -172,16 +234,29 @@ def _room_of(client: Client, name: str | None) -> Room:
 
 
 COMMANDS: Final[dict[type, Callable[["Hub", Client, Any], None]]] = {
+    Call: _call,
     Direct: _direct,
     Help: _help,
     History: _history,
     Join: _join,
     Leave: _leave,
+    Ping: _ping,
     Publish: _publish,
     Quit: _quit,
+    Refresh: _refresh,
     Rename: _rename,
     Reply: _refused,
+    Resume: _resume,
     Rooms: _rooms,
+    Typing: _typing,
     Who: _who,
 }
-COSTS: Final[dict[type[Command | Reply], int]] = {History: 10, Rooms: 10, Who: 10}  # all others cost 1
+_COSTS: Final[dict[type[Command | Reply], int]] = {History: 10, Resume: 10, Rooms: 10, Who: 10}
+_CATCH_UP_COST: Final = 10
+
+
+def cost_of(command: Command | Reply) -> int:
+    """In messages, of the client's budget."""
+    if type(command) is Join and command.since is not None:
+        return _CATCH_UP_COST
+    return _COSTS.get(type(command), 1)

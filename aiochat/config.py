@@ -86,6 +86,7 @@ class Server(_Section):
     tls_certificate: str
     tls_key: str
     drain_seconds: PositiveDuration
+    reconnect_spread_seconds: Duration
 
 
 class Limits(_Section):
@@ -131,6 +132,8 @@ class Batch(_Section):
 
 class Store(_Section):
     url: str
+    synchronous: Literal["normal", "full"]
+    max_keys: Positive
     pending_messages: Positive
     pending_bytes: Positive
     wait_seconds: PositiveDuration
@@ -141,10 +144,22 @@ class History(_Section):
     max_bytes: Positive
     max_rooms: Positive
     max_age_hours: Duration
+    tail_messages: Positive
+    tail_bytes: Positive
+    on_join: Annotated[int, Field(ge=0, le=300)]
+    key_minutes: PositiveDuration
+    session_minutes: PositiveDuration
+
+
+class Presence(_Section):
+    grace_seconds: Duration
+    interval_ms: Count
+    list_up_to: Annotated[int, Field(ge=0, le=1000)]
 
 
 class Security(_Section):
     allowed_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_from_json)]
+    session_secret: str
 
 
 class Logging(_Section):
@@ -173,6 +188,7 @@ class Config(BaseSettings):
     batch: Batch
     store: Store
     history: History
+    presence: Presence
     security: Security
     logging: Logging
 

@@ -7,6 +7,7 @@ has the parts it needs; tests/test_takeover.py tries them out.
 
 import asyncio
 import inspect
+import random
 import sys
 from typing import TYPE_CHECKING, Final, cast
 
@@ -22,7 +23,7 @@ from aiochat.codecs import Codec
 from aiochat.errors import Close, Disconnect, Reply, StartError
 from aiochat.frames import may_be_received
 from aiochat.limits import Budget
-from aiochat.messages import Command
+from aiochat.messages import Goodbye
 from aiochat.outbox import Outbox
 
 if TYPE_CHECKING:
@@ -77,9 +78,9 @@ class Upgrade(web.WebSocketResponse):
         """Nothing: as far as aiohttp knows the response never ends."""
 
     def take_over(
-        self, request: web.Request, shared: "Connections", codec: Codec, room: str | Reply, name: str | None
+        self, request: web.Request, shared: "Connections", codec: Codec, room: str | Reply | None, name: str | None
     ) -> "Connection | None":
-        """Make the socket a client's that joins `room`, or is told of the refusal; None if the peer has gone."""
+        """Make the socket a client's that joins `room`, if any, or is told of the refusal; None if the peer is gone."""
         http, transport = request.protocol, request.transport
         if transport is None or transport.is_closing():
             return None
@@ -88,10 +89,10 @@ class Upgrade(web.WebSocketResponse):
         http.transport = None  # with it set, connection_lost would close the socket
         http.connection_lost(None)
         shared.add(connection, transport)
-        if isinstance(room, str):
-            shared.hub.attach(connection.client, room)
-        else:
+        if isinstance(room, Reply):
             connection.outbox.close(Close.BAD_REQUEST, f"{room.code}: {room.reason}")
+        else:
+            shared.hub.attach(connection.client, room)
         if shared.is_closing:
             connection.outbox.close(Close.RESTART, "the server restarts")
         if self._early:
@@ -112,7 +113,7 @@ class Inlet(WebSocketDataQueue):
         connection = self.connection
         if kind is WSMsgType.TEXT or kind is WSMsgType.BINARY:
             if not connection.outbox.is_sealed:
-                connection.message_received(payload, size)
+                connection.message_received(payload, size, kind is WSMsgType.BINARY)
         elif kind is WSMsgType.PING:
             connection.unanswered_ping = bytes(payload)
         elif kind is WSMsgType.CLOSE:
@@ -126,8 +127,8 @@ class Connection(asyncio.Protocol):
     """The protocol of one upgraded socket, from the take-over until it is lost."""
 
     __slots__ = (
-        "_budget", "_is_deaf", "_is_held", "_is_throttled", "_reader", "_rest", "_shared", "_transport", "address",
-        "beat", "bytes_in", "client", "close_code", "close_reason", "heard", "next_ping", "opened", "outbox",
+        "_budget", "_has_closed", "_is_deaf", "_is_held", "_is_throttled", "_reader", "_rest", "_shared", "_transport",
+        "address", "beat", "bytes_in", "client", "close_code", "close_reason", "heard", "next_ping", "opened", "outbox",
         "unanswered_ping",
     )  # fmt: skip
 
@@ -144,6 +145,7 @@ class Connection(asyncio.Protocol):
         self._is_held = False
         self._is_throttled = False
         self._is_deaf = False  # nothing more is parsed
+        self._has_closed = False  # the client sent its Close first
         self.bytes_in = 0
         self.close_code: int = Close.ABNORMAL
         self.close_reason = ""
@@ -193,22 +195,22 @@ class Connection(asyncio.Protocol):
 
     # What the reader calls.
 
-    def message_received(self, payload: bytes, size: int) -> None:
-        """A whole message: decoded, it waits for the hub's next turn."""
+    def message_received(self, payload: bytes, size: int, is_binary: bool) -> None:
+        """A whole message: decoded, its commands wait for the hub's next turn."""
         client = self.client
         client.messages_in += 1
         try:
-            command: Command | Reply | None = client.codec.decode(payload)
-        except Reply as reply:
-            command = reply.with_traceback(None)  # its frames would keep the payload, in a cycle with it
+            commands = client.codec.decode(payload, is_binary)
         except Disconnect as end:
             self._end_deaf(end.code, end.reason)
             return
         except Exception:
             _log.exception("message_not_decoded", client=client.id, bytes=size)
-            command = Reply("bad_message", "this message cannot be read")
-        if command is not None:
-            self._shared.hub.submit(client, command, size)
+            commands = (Reply("bad_message", "this message cannot be read"),)
+        submit = self._shared.hub.submit
+        for command in commands:
+            submit(client, command, size)
+            size = 0
 
     def close_received(self, code: int) -> None:
         """The client's Close: answered in kind (RFC 6455 section 5.5.1), unless we closed first."""
@@ -216,6 +218,7 @@ class Connection(asyncio.Protocol):
             return
         self._be_deaf()
         if not self.outbox.is_sealed:
+            self._has_closed = True
             self.outbox.clear()
             answer = Close.NORMAL if not code else code if may_be_received(code) else Close.PROTOCOL_ERROR
             self.outbox.close(answer, "")
@@ -246,7 +249,18 @@ class Connection(asyncio.Protocol):
         self._set_reading()
         shared.keepalive.discard(self)
         shared.keepalive.end(self)
-        shared.hub.detach(self.client)
+        is_final = code == Close.NORMAL or Close.BAD_REQUEST <= code < 5000
+        shared.hub.detach(self.client, is_expected=not is_final)
+
+    def farewell(self, code: int, reason: str) -> bytes:
+        """`goodbye`, where it is we who close; after a stop the clients come back spread over a while."""
+        if self._has_closed:
+            return b""
+        after_ms = None
+        if code in (Close.GOING_AWAY, Close.RESTART):
+            after_ms = int(random.random() * self._shared.config.server.reconnect_spread_seconds * 1000)
+        codec = self.client.codec
+        return codec.frame(list(codec.encode_event(Goodbye(code=int(code), reason=reason, after_ms=after_ms))))
 
     # What the timer calls.
 

@@ -94,7 +94,7 @@ class Connections:
 
     def _every_second(self) -> None:
         self.backlog.check_stalls()
-        self.hub.check_waits()
+        self.hub.check()
         if self._has_dropped:
             self._has_dropped = False
             give_back()

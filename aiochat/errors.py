@@ -12,6 +12,7 @@ class Close(IntEnum):
     NORMAL = 1000
     GOING_AWAY = 1001
     PROTOCOL_ERROR = 1002
+    WRONG_TYPE = 1003
     ABNORMAL = 1006
     NOT_UTF8 = 1007
     TOO_BIG = 1009
@@ -21,21 +22,34 @@ class Close(IntEnum):
     SLOW = 4000
     SILENT = 4001
     BAD_REQUEST = 4400
+    REPLACED = 4409
     FLOODING = 4429
 
 
 class Reply(Exception):
     """A refusal the client is told of: `code` from docs/protocol.md, `reason` a sentence, `field` what was wrong.
 
-    `retry_after_ms` says when trying again makes sense; `None` means never.
+    `retry_after_ms` says when trying again makes sense; `None` means never. A codec that refuses a command names it
+    with `command` and `id`, as far as it can tell.
     """
 
-    def __init__(self, code: str, reason: str, *, field: str | None = None, retry_after_ms: int | None = None) -> None:
+    def __init__(
+        self,
+        code: str,
+        reason: str,
+        *,
+        field: str | None = None,
+        retry_after_ms: int | None = None,
+        command: str | None = None,
+        id: str | int | None = None,
+    ) -> None:
         super().__init__(reason)
         self.code = code
         self.reason = reason
         self.field = field
         self.retry_after_ms = retry_after_ms
+        self.command = command
+        self.id = id
 
 
 class Disconnect(Exception):

@@ -53,6 +53,7 @@ class Handlers:
             web.get(prefix + "/", self.page),
             web.get(prefix + "/web/{file}", self.page),
             web.get(prefix + "/healthz", self.health),
+            web.get(prefix + "/readyz", self.readiness),
         ]
         return [*routes, web.get(prefix, self.to_page)] if prefix else routes
 
@@ -72,6 +73,12 @@ class Handlers:
         """Alive."""
         return web.json_response({"status": "ok"})
 
+    async def readiness(self, request: web.Request) -> web.Response:
+        """Ready for clients: neither going down nor without a log that takes what they say."""
+        hub = self.connections.hub
+        status = "draining" if self.is_draining else "store unavailable" if hub.log.is_failing else "ok"
+        return web.json_response({"status": status}, status=200 if status == "ok" else 503)
+
     async def websocket(self, request: web.Request) -> web.StreamResponse:
         """The upgrade. A browser sees any refusal as 1006, so who speaks a subprotocol of ours is told by a Close."""
         try:
@@ -82,7 +89,7 @@ class Handlers:
         except _Refused as refused:
             return self._refuse(request, refused)
         try:
-            room, name = _room_and_name(request)
+            room, name = _room_and_name(request, codec)
         except Reply as reply:
             if not _offers_ours(request):
                 return self._refuse(request, _Refused(400, reply.code, reply.reason))
@@ -90,7 +97,7 @@ class Handlers:
         return await self._upgrade(request, codec, room, name)
 
     async def _upgrade(
-        self, request: web.Request, codec: Codec, room: str | Reply, name: str | None
+        self, request: web.Request, codec: Codec, room: str | Reply | None, name: str | None
     ) -> web.StreamResponse:
         address = request.remote or ""
         if not self.connections.addresses.admit(address):
@@ -208,8 +215,8 @@ def _without_tokens(request: web.Request) -> web.Request:
     return request.clone(headers=headers)
 
 
-def _room_and_name(request: web.Request) -> tuple[str, str | None]:
+def _room_and_name(request: web.Request, codec: Codec) -> tuple[str | None, str | None]:
     path, query = request.match_info.get("room"), request.query
-    room = room_name(path if path is not None else query.get("room") or LOBBY)
+    room = path if path is not None else query.get("room") or (LOBBY if codec.is_text else None)
     name = query.get("name")
-    return room, display_name(name) if name else None
+    return None if room is None else room_name(room), display_name(name) if name else None

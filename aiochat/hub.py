@@ -6,23 +6,29 @@ submit -> inbox -> turn: commands -> room log -> its answer, an item like any ot
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
+import msgspec
 import structlog
 
 from aiochat.client import Client
 from aiochat.codecs import event_batches
-from aiochat.commands import COMMANDS, COSTS, enter, leave_all
+from aiochat.commands import COMMANDS, cost_of
 from aiochat.config import Config
-from aiochat.directory import LocalDirectory
-from aiochat.errors import Close, Reply, StoreError, unavailable
+from aiochat.directory import Directory
+from aiochat.errors import Close, Reply, unavailable
+from aiochat.fanout import FanOut
+from aiochat.greeting import Greeter
+from aiochat.joining import Coming, depart, enter
 from aiochat.limits import Budget, Strikes
 from aiochat.logqueue import LogQueue
-from aiochat.messages import Command, Error, Event, Message, Publish, RoomList, Sender
-from aiochat.room import WRITES_PER_SLICE, Room
-from aiochat.roomlog import Draft, Page, RoomLog, content_bytes
+from aiochat.messages import Command, Error, Event, Join, Left, RoomInfo, Sender
+from aiochat.presence import PresenceBoard
+from aiochat.room import Room
+from aiochat.roomlog import Draft, RoomLog, content_bytes
+from aiochat.tail import Tails
 
 _INBOX_BYTES_PER_CLIENT: Final = 128 << 10
 _REFUSALS_ALLOWED: Final = (100, 10.0)  # within so many seconds, then 4429
@@ -34,13 +40,20 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger()
 class Hub:
     """Rooms, clients and the turn. Everything but `run` may be called from outside it, on the loop's thread."""
 
-    def __init__(self, config: Config, log: RoomLog, directory: LocalDirectory) -> None:
+    def __init__(self, config: Config, log: RoomLog, directory: Directory) -> None:
         self.config = config
         self.directory = directory
         self.clients: dict[str, Client] = {}
         self.rooms: dict[str, Room] = {}
         self._loop = asyncio.get_running_loop()
-        self.log = LogQueue(config.store, log, self._loop.time, self._item)
+        self.log = LogQueue(config.store, log, self._loop.time, self.later)
+        self.tails = Tails(config.history)
+        self.fanout = FanOut(self)
+        self.greeter = Greeter(self, config.security.session_secret.encode() or log.secret)
+        self.behind: dict[tuple[Client, Room], float] = {}  # members not live yet, and until when they may take to be
+        self.presence = PresenceBoard(
+            config.presence, self.rooms, self._loop.time, self._tell_presence_in, self._release_name
+        )
         self._sleeping: asyncio.Future[None] | None = None
         self._inbox_per_client = config.hub.inbox_per_client
         self._max_inbox_bytes = config.hub.inbox_bytes
@@ -50,23 +63,23 @@ class Hub:
         self._items: deque[Callable[[], object]] = deque()  # joins and losses of connections, the log's answers
         self._held: dict[Client, None] = {}  # whose connections stopped reading until their commands are taken
         self._answering: list[Client] = []
-        self._deliveries: list[tuple[Room, Sequence[Message]]] = []
         self._publishing: set[asyncio.Future[int]] = set()  # calls of `publish` under way
-        self.room_list: RoomList | None = None  # one for all who ask in this turn
-        self._now = 0.0  # loop time of this turn
+        self.room_list: tuple[RoomInfo, ...] | None = None  # one for all who ask in this turn
+        self.now = 0.0  # loop time of this turn
         self.ts = 0  # wall clock of this turn, Unix milliseconds
 
     # What connections call.
 
-    def attach(self, client: Client, room: str) -> None:
-        """A new client comes, and joins `room` before any of its commands is applied."""
+    def attach(self, client: Client, room: str | None) -> None:
+        """A new client comes, and joins `room`, if any, before any of its commands is applied."""
         self.clients[client.id] = client
         client.waiting = True
-        self._item(partial(enter, self, client, room, client.name, quiet=client.name is None))
+        self.later(partial(self._attach, client, room))
 
-    def detach(self, client: Client) -> None:
-        """A client goes, after the commands it has already sent."""
-        self._item(partial(self._detach, client))
+    def detach(self, client: Client, *, is_expected: bool = False) -> None:
+        """A client goes, after the commands it has already sent; `is_expected` back if only its connection is lost."""
+        client.is_expected = is_expected
+        self.later(partial(self._detach, client))
 
     def submit(self, client: Client, command: Command | Reply, size: int) -> None:
         """Queue a command of `size` bytes for the next turn; `client.is_full` says whether to send more before it."""
@@ -101,10 +114,20 @@ class Hub:
         Raises `TypeError` where `data` is not what JSON can say.
         """
         published: asyncio.Future[int] = self._loop.create_future()
-        draft = Draft(Sender(), text, data, time.time_ns() // 1_000_000, content_bytes(text, data), published)
+        copied = None if data is None else msgspec.json.decode(msgspec.json.encode(data))
+        draft = Draft(Sender(), text, copied, _wall_clock_ms(), content_bytes(text, copied), published)
+        return self._submit_draft(room, draft, published)
+
+    def erase(self, room: str, target: int) -> asyncio.Future[int]:
+        """Take back the message at offset `target`; the future has the offset of the erasure, or a `Reply`."""
+        published: asyncio.Future[int] = self._loop.create_future()
+        draft = Draft(Sender(), None, None, _wall_clock_ms(), 0, published, target=target)
+        return self._submit_draft(room, draft, published)
+
+    def _submit_draft(self, room: str, draft: Draft, published: asyncio.Future[int]) -> asyncio.Future[int]:
         self._publishing.add(published)
         published.add_done_callback(self._publishing.discard)
-        self._item(partial(self._publish, room, draft))
+        self.later(partial(self._publish, room, draft))
         return published
 
     def abandon(self) -> None:
@@ -116,14 +139,17 @@ class Hub:
     def flush(self) -> asyncio.Future[None]:
         """Done when everything that has arrived so far has been fanned out."""
         flushed: asyncio.Future[None] = self._loop.create_future()
-        self._item(lambda: self.log.settle(lambda: flushed.set_result(None) if not flushed.done() else None))
+        self.later(lambda: self.log.settle(lambda: flushed.set_result(None) if not flushed.done() else None))
         return flushed
 
     # What the timer calls, about once a second.
 
-    def check_waits(self) -> None:
-        """Refuse what has waited too long for the room log."""
-        self._item(self._refuse_late)
+    def check(self) -> None:
+        """Look for what has waited too long: for the room log, for a client to come back or to go on."""
+        self.later(self.fanout.check)
+        self.later(self.presence.check_absent)
+        self.later(self.greeter.renew)
+        self.later(self._drop_stalled)
 
     # The turn.
 
@@ -145,13 +171,13 @@ class Hub:
 
     async def turn(self) -> None:
         """Apply everything that has arrived; awaits nothing but a breath for the loop within a large fan-out."""
-        self._now = self._loop.time()
+        self.now = self._loop.time()
         self.room_list = None
-        self.ts = time.time_ns() // 1_000_000
+        self.ts = _wall_clock_ms()
         self._apply_commands()
         while True:
             await self._apply_items()
-            self._append()
+            self.fanout.append()
             if not self._items:
                 break
         self._feed_on()
@@ -170,7 +196,7 @@ class Hub:
                     _log.exception("feed_failed", client=client.id)
                     client.outbox.close(Close.INTERNAL_ERROR, "internal error")
 
-    def _item(self, item: Callable[[], object]) -> None:
+    def later(self, item: Callable[[], object]) -> None:
         self._items.append(item)
         self._wake()
 
@@ -186,11 +212,12 @@ class Hub:
             item = self._items.popleft()
             try:
                 item()
-                if self._deliveries:
-                    await self._deliver()
+                if self.fanout.is_due:
+                    self.flush_answers()
+                    await self.fanout.deliver()
             except Exception:
                 _log.exception("item_failed")
-        self._flush_answers()
+        self.flush_answers()
 
     def _apply_commands(self) -> None:
         senders, self._inbox = self._inbox, []
@@ -199,13 +226,17 @@ class Hub:
             for done, command in enumerate(commands, 1):
                 try:
                     if self._limits_rate:
-                        self._check_rate(client, type(command))
+                        self._check_rate(client, cost_of(command))
                     COMMANDS[type(command)](self, client, command)
                 except Reply as reply:
                     self.refuse(client, reply, command)
                 except Exception:
                     _log.exception("command_failed", client=client.id, command=type(command).__name__)
+                    self.cut_off(client)
                     client.outbox.close(Close.INTERNAL_ERROR, "internal error")
+                client.is_new = False
+                if client.is_cut_off:
+                    break
                 if client.waiting and done < len(commands):
                     client.commands = commands[done:]
                     break
@@ -214,38 +245,77 @@ class Hub:
                 client.queued_bytes = 0
                 client.is_full = False
             if client.leaving:
-                self.detach(client)
+                self.later(partial(self._detach, client))
 
-    def _check_rate(self, client: Client, kind: type[Command | Reply]) -> None:
+    def _check_rate(self, client: Client, cost: int) -> None:
         limits = self.config.limits
         if client.budget is None:
-            client.budget = Budget(limits.messages_per_second, limits.burst_messages, self._now)
-        wait_seconds = client.budget.take(COSTS.get(kind, 1), self._now)
+            client.budget = Budget(limits.messages_per_second, limits.burst_messages, self.now)
+        wait_seconds = client.budget.take(cost, self.now)
         if wait_seconds:
             reason = f"more than {limits.messages_per_second:g} messages a second"
             raise Reply("rate_limited", reason, retry_after_ms=int(wait_seconds * 1000) + 1)
 
     def refuse(self, client: Client, reply: Reply, command: Command | Reply) -> None:
-        name = command.__struct_config__.tag if isinstance(command, Command) else None
-        self.answer(
-            client, Error(reply.code, reply.reason, str(name) if name else None, reply.field, reply.retry_after_ms)
+        """Tell a client that a command of its was refused; too many bad or hasty ones end its connection."""
+        error = Error(
+            id=command.id,
+            command=str(command.__struct_config__.tag) if isinstance(command, Command) else command.command,
+            code=reply.code,
+            field=reply.field,
+            reason=reply.reason,
+            retry_after_ms=reply.retry_after_ms,
         )
+        self.answer(client, error)
         if reply.code == "rate_limited":
             client.refusals = client.refusals or Strikes()
-            if client.refusals.add(*_REFUSALS_ALLOWED, self._now):
+            if client.refusals.add(*_REFUSALS_ALLOWED, self.now):
                 self.finish(client, Close.FLOODING, "too many messages")
         elif reply.code == "bad_message":
             client.bad_messages = client.bad_messages or Strikes()
-            if client.bad_messages.add(*_BAD_MESSAGES_ALLOWED, self._now):
+            if client.bad_messages.add(*_BAD_MESSAGES_ALLOWED, self.now):
+                self.cut_off(client)
                 client.outbox.close(Close.BAD_REQUEST, "too many bad messages")
+
+    def _attach(self, client: Client, room: str | None) -> None:
+        if not client.codec.is_text:
+            self.greeter.greet(client)
+        client.is_new = room is None and client.name is None
+        if room is None:
+            self.go_on(client)
+        else:
+            is_quiet = client.codec.is_text and client.name is None
+            enter(self, client, Coming(room, client.name, Join(room=room), is_quiet=is_quiet))
 
     def _detach(self, client: Client) -> None:
         if client.waiting or client.commands is not None:
             client.leaving = True
             return
-        if self.clients.pop(client.id, None) is not None:
-            client.feed_on = None
-            leave_all(self, client)
+        client.feed_on = None
+        self.greeter.forget(client)
+        if self.clients.get(client.id) is client:
+            del self.clients[client.id]
+        for room in client.rooms:
+            depart(self, client, room, is_expected=client.is_expected)
+
+    def _drop_stalled(self) -> None:
+        while self.behind:
+            (client, room), deadline = next(iter(self.behind.items()))
+            if deadline > self.now:
+                break
+            depart(self, client, room)
+            self.answer(client, Left(room=room.name, reason="stalled"))
+
+    def _tell_presence_in(self, seconds: float) -> None:
+        self._loop.call_later(seconds, self.later, self._tell_presence)
+
+    def _tell_presence(self) -> None:
+        for room, events in self.presence.due():
+            self.fanout.tell(room, events)
+
+    def _release_name(self, room: str, sender: Sender) -> None:
+        if sender.client is not None and sender.name is not None:
+            self.directory.release(room, sender.name, sender.client)
 
     # What the commands use.
 
@@ -259,6 +329,8 @@ class Hub:
         """Let go of a room that nobody is in and nothing is on its way to."""
         if room.is_idle and self.rooms.get(room.name) is room:
             del self.rooms[room.name]
+            self.tails.forget(room.name)
+            self.presence.forget(room)
 
     def answer(self, client: Client, event: Event) -> None:
         """Tell one client; all events of a turn for it go out together."""
@@ -274,7 +346,7 @@ class Hub:
         if client.commands is not None:
             self._inbox.append(client)
         elif client.leaving:
-            self.detach(client)
+            self.later(partial(self._detach, client))
         if client.feed_on is not None:
             self._held[client] = None
 
@@ -284,61 +356,21 @@ class Hub:
         self.log.settle(partial(self._finished, client, code, reason))
 
     def _finished(self, client: Client, code: Close, reason: str) -> None:
+        self.cut_off(client)
+        self.flush_answers()
+        client.outbox.close(code, reason)
+        self.go_on(client)
+
+    def cut_off(self, client: Client) -> None:
+        """Nothing that the client has sent and not seen applied counts any more."""
+        client.is_cut_off = True
         self._inbox_bytes -= client.queued_bytes
         client.queued_bytes = 0
         client.is_full = False
         client.commands = None
-        self._flush_answers()
-        client.outbox.close(code, reason)
-        self.go_on(client)
 
-    # The log's answers and the fan-out.
-
-    def _publish(self, name: str, draft: Draft) -> None:
-        room = self.room(name)
-        try:
-            self.log.add(room, draft)
-        except Reply:
-            self._refuse_publishers([draft])
-            self.forget_if_idle(room)
-
-    def _append(self) -> None:
-        for room in self.log.append(self._appended):
-            if not room.members:
-                self.forget_if_idle(room)
-
-    def _appended(self, batch: Mapping[str, list[Draft]], result: Mapping[str, Page] | StoreError) -> None:
-        for name, drafts in batch.items():
-            if isinstance(result, StoreError):
-                self._refuse_publishers(drafts)
-                continue
-            page = result[name]
-            room = self.rooms.get(name)
-            if room is not None:
-                self._deliveries.append((room, page.messages))
-            if self._publishing:
-                self._tell_publishers(drafts, page.messages)
-
-    def _tell_publishers(self, drafts: list[Draft], messages: Sequence[Message]) -> None:
-        for draft, message in zip(drafts, messages, strict=True):
-            if isinstance(draft.publisher, asyncio.Future) and not draft.publisher.done():
-                draft.publisher.set_result(message.offset)
-
-    async def _deliver(self) -> None:
-        self._flush_answers()
-        deliveries, self._deliveries = self._deliveries, []
-        limits = self.config.batch
-        for room, messages in deliveries:
-            try:
-                if len(room.members) <= WRITES_PER_SLICE:
-                    room.fan_out(messages, limits)
-                else:
-                    for _ in room.slices(messages, limits):
-                        await asyncio.sleep(0)
-            except Exception:  # the other rooms get theirs
-                _log.exception("fan_out_failed", room=room.name)
-
-    def _flush_answers(self) -> None:
+    def flush_answers(self) -> None:
+        """Send every client what it was told in this turn."""
         answering, self._answering = self._answering, []
         for client in answering:
             answers, client.answers = client.answers or [], None
@@ -348,15 +380,14 @@ class Hub:
             except Exception:
                 _log.exception("answers_failed", client=client.id)
 
-    def _refuse_late(self) -> None:
-        refused, rooms = self.log.refuse_late()
-        self._refuse_publishers(refused)
-        for room in rooms:
+    def _publish(self, name: str, draft: Draft) -> None:
+        room = self.room(name)
+        try:
+            self.log.add(room, draft)
+        except Reply:
+            self.fanout.refuse([draft])
             self.forget_if_idle(room)
 
-    def _refuse_publishers(self, drafts: Iterable[Draft]) -> None:
-        for draft in drafts:
-            if isinstance(draft.publisher, Client):
-                self.refuse(draft.publisher, unavailable(), Publish())
-            elif not draft.publisher.done():
-                draft.publisher.set_exception(unavailable())
+
+def _wall_clock_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -3,21 +3,26 @@
 While an append is in flight the next one's batch grows, so that a slow log makes bigger batches.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from itertools import chain
+from typing import Final
 
 import structlog
 
 from aiochat.config import Store
 from aiochat.errors import StoreError, unavailable
 from aiochat.room import Room
-from aiochat.roomlog import Draft, Page, RoomLog
+from aiochat.roomlog import Appended, Draft, Page, RoomLog
+
+_READS_IN_FLIGHT: Final = 16  # an append waits behind these; ten thousand who come back at once must not stop it
 
 _logger: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 _Drafts = Mapping[str, list[Draft]]
-_Appended = Callable[[_Drafts, Mapping[str, Page] | StoreError], None]
+_Result = Mapping[str, Appended] | StoreError
+_Appended = Callable[[_Drafts, _Result], None]
 _Item = Callable[[], object]
 _Read = Callable[[Page | StoreError], None]
 
@@ -40,12 +45,20 @@ class LogQueue:
         self._in_flight: _Drafts | None = None
         self._in_flight_since = 0.0
         self._is_late = False
+        self._has_failed = False
         self._settle: list[_Item] = []  # what to do after the next append, and after the one in flight
         self._settle_in_flight: list[_Item] = []
         self._reads: dict[object, tuple[float, _Read]] = {}
+        self._reads_waiting: deque[tuple[object, Callable[[], None]]] = deque()
+        self._reads_in_flight = 0
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether the last append failed, or the one in flight takes too long."""
+        return self._has_failed or self._is_late
 
     def add(self, room: Room, draft: Draft) -> None:
-        """Put a message into the next append. Raises `Reply` `unavailable` when too much waits, or waits too long."""
+        """Put an entry into the next append. Raises `Reply` `unavailable` when too much waits, or waits too long."""
         is_full = self._messages >= self._max_messages or self._bytes >= self._max_bytes
         if self._is_late or (is_full and self._in_flight is not None):  # what one turn brings waits for nothing
             raise unavailable()
@@ -61,21 +74,18 @@ class LogQueue:
             return ()
         batch = {room.name: room.drafts for room in self._rooms}
         rooms = self._take()
-        self._in_flight = batch
-        self._settle_in_flight, self._settle = self._settle, []
-        self._in_flight_since = self._time()
-        try:
-            self._log.append(batch, lambda result: self._put_item(partial(self._appended, then, result)))
-        except Exception as error:  # a defect of the log's: this batch is refused, the next one tried
-            _logger.exception("append_failed")
-            self._put_item(partial(self._appended, then, StoreError(str(error))))
+        self._begin(batch, then)
         return rooms
 
-    def read(self, room: str, limit: int, then: _Read) -> None:
-        """Ask for a room's newest messages; `then` is called once, with a `StoreError` after `wait_seconds`."""
+    def read(self, room: str, then: _Read, *, limit: int, before: int | None = None, after: int | None = None) -> None:
+        """Ask for a page of a room; `then` is called once, with a `StoreError` after `wait_seconds`."""
         ticket = object()
         self._reads[ticket] = (self._time() + self._wait_seconds, then)
-        self._log.read(room, limit, lambda result: self._put_item(partial(self._read, ticket, result)))
+        answer = partial(self._put_read, ticket)
+        self._reads_waiting.append(
+            (ticket, partial(self._log.read, room, answer, limit=limit, before=before, after=after))
+        )
+        self._begin_reads()
 
     def settle(self, then: _Item) -> None:
         """Call `then` within a turn, once all that was added so far has been fanned out or refused."""
@@ -90,7 +100,7 @@ class LogQueue:
         """What has waited longer than `wait_seconds`: the drafts that are refused, and their rooms."""
         now = self._time()
         for ticket in [ticket for ticket, (deadline, _) in self._reads.items() if deadline < now]:
-            self._read(ticket, StoreError("no answer in time"))
+            self._answer_read(ticket, StoreError("no answer in time"))
         if self._in_flight is None or now - self._in_flight_since <= self._wait_seconds:
             return (), ()
         self._is_late = True
@@ -98,6 +108,21 @@ class LogQueue:
         self._put_settled(self._settle)
         drafts = list(chain.from_iterable(room.drafts for room in self._rooms))
         return drafts, self._take()
+
+    def probe(self, then: _Appended) -> None:
+        """Try an empty append after one that failed, so that a log that nobody writes to is seen to be back."""
+        if self._has_failed and self._in_flight is None and not self._rooms:
+            self._begin({}, then)
+
+    def _begin(self, batch: _Drafts, then: _Appended) -> None:
+        self._in_flight = batch
+        self._settle_in_flight, self._settle = self._settle, []
+        self._in_flight_since = self._time()
+        try:
+            self._log.append(batch, lambda result: self._put_item(partial(self._appended, then, result)))
+        except Exception as error:  # a defect of the log's: this batch is refused, the next one tried
+            _logger.exception("append_failed")
+            self._put_item(partial(self._appended, then, StoreError(str(error))))
 
     def _take(self) -> list[Room]:
         rooms, self._rooms = self._rooms, []
@@ -111,13 +136,26 @@ class LogQueue:
             self._put_item(then)
         settled.clear()
 
-    def _appended(self, then: _Appended, result: Mapping[str, Page] | StoreError) -> None:
+    def _appended(self, then: _Appended, result: _Result) -> None:
         batch, self._in_flight = self._in_flight or {}, None
         self._is_late = False
+        self._has_failed = isinstance(result, StoreError)
         then(batch, result)
         self._put_settled(self._settle_in_flight)
 
-    def _read(self, ticket: object, result: Page | StoreError) -> None:
+    def _begin_reads(self) -> None:
+        while self._reads_waiting and self._reads_in_flight < _READS_IN_FLIGHT:
+            ticket, begin = self._reads_waiting.popleft()
+            if ticket in self._reads:  # it was not answered for being late
+                self._reads_in_flight += 1
+                begin()
+
+    def _put_read(self, ticket: object, result: Page | StoreError) -> None:
+        self._reads_in_flight -= 1
+        self._put_item(partial(self._answer_read, ticket, result))
+        self._begin_reads()
+
+    def _answer_read(self, ticket: object, result: Page | StoreError) -> None:
         _, then = self._reads.pop(ticket, (0.0, None))
         if then is not None:
             then(result)

@@ -1,58 +1,140 @@
 """Commands (from clients) and events (to clients): frozen structs, nothing else.
 
-Every codec decodes to these commands and encodes these events; docs/protocol.md describes their fields.
+Every codec decodes to these commands and encodes these events. What stands here is what docs/protocol.md and
+protocol.schema.json say: both are made of it by `make protocol`. Times are in milliseconds, `ts` since 1970.
 """
 
-from typing import Any
+from typing import Annotated, Any, Final
 
 import msgspec
+from msgspec import Meta
+
+MAX_INTEGER: Final = (1 << 53) - 1  # what every language's numbers hold exactly
+HERE: Final = ""  # as a room: the one that a text client is in
+
+Id = Annotated[str, Meta(max_length=64)] | Annotated[int, Meta(ge=-MAX_INTEGER, le=MAX_INTEGER)]
+Offset = Annotated[int, Meta(ge=0, le=MAX_INTEGER)]
+Key = Annotated[str, Meta(min_length=8, max_length=64)]
+Limit = Annotated[int, Meta(ge=0, le=300)]
 
 
 def _snake_case(name: str) -> str:
     return "".join("_" + letter.lower() if letter.isupper() else letter for letter in name).lstrip("_")
 
 
-class Command(msgspec.Struct, frozen=True, gc=False, tag_field="type", tag=_snake_case):
-    """What a client asks for. A `room` of None is the room a text client is in."""
+class Position(msgspec.Struct, frozen=True, gc=False):
+    """Up to where a client has a room's messages: the last `offset` it saw, of this `epoch` of the log."""
+
+    epoch: str
+    offset: Offset
 
 
-class Join(Command, frozen=True):
+class Command(
+    msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, tag_field="type", tag=_snake_case
+):
+    """What a client asks for; the answer repeats the `id`."""
+
+    id: Id | None = None
+
+
+class Join(Command, frozen=True, kw_only=True):
+    """Come into a room, or catch up with it from `since` on; answered by `joined`."""
+
     room: str
     name: str | None = None
+    since: Position | None = None
+    limit: Limit | None = None
 
 
-class Leave(Command, frozen=True):
-    room: str | None = None
+class Leave(Command, frozen=True, kw_only=True):
+    """Go out of a room; answered by `left`."""
+
+    room: str
 
 
-class Publish(Command, frozen=True):
+class Publish(Command, frozen=True, kw_only=True):
+    """Say `text`, `data` or both to a room; answered by `ack` once it is in the room log.
+
+    The same `key` from the same session in the room within `limits.key_ms` of `welcome` is one message, however often
+    it is published.
+    """
+
+    room: str
     text: str | None = None
     data: Any = None
+    key: Key | None = None
+
+
+class Resume(Command, frozen=True, kw_only=True):
+    """Go on with the session of the `token` that the last `session` held, in these rooms; answered by `resumed`, then
+    one `joined` a room. Only as the first command, on a connection that names neither room nor name in its URL.
+    """
+
+    token: str
+    rooms: dict[str, Position] = msgspec.field(default_factory=dict)
+
+
+class Refresh(Command, frozen=True, kw_only=True):
+    """Give a new access token before the old one expires; answered by `refreshed`."""
+
+    token: str
+
+
+class Direct(Command, frozen=True, kw_only=True):
+    """Say `text`, `data` or both to one client, to all of a user's, or to who is called `name` in a `room` where both
+    are: exactly one of the three. Not kept in any log; answered by `sent`.
+    """
+
+    client: str | None = None
+    user: str | None = None
+    name: str | None = None
     room: str | None = None
+    text: str | None = None
+    data: Any = None
 
 
-class Rename(Command, frozen=True):
+class Typing(Command, frozen=True, kw_only=True):
+    """Tell a room that one is writing; not answered."""
+
+    room: str
+
+
+class History(Command, frozen=True, kw_only=True):
+    """Read what a room said, `before` or `after` an offset, or the newest; answered by `history`."""
+
+    room: str
+    before: Offset | None = None
+    after: Offset | None = None
+    epoch: str | None = None
+    limit: Limit | None = None
+
+
+class Who(Command, frozen=True, kw_only=True):
+    """Who is in a room; answered by `members`."""
+
+    room: str
+
+
+class Rooms(Command, frozen=True, kw_only=True):
+    """Which rooms there are; answered by `rooms`."""
+
+
+class Rename(Command, frozen=True, kw_only=True):
+    """Be called `name` in a room; answered by `renamed`."""
+
+    room: str
     name: str
-    room: str | None = None
 
 
-class Direct(Command, frozen=True):
-    name: str
-    text: str
-    room: str | None = None
+class Call(Command, frozen=True, kw_only=True):
+    """Call a function of the embedding application; answered by `result`."""
+
+    method: str
+    data: Any = None
 
 
-class History(Command, frozen=True):
-    limit: int
-    room: str | None = None
-
-
-class Who(Command, frozen=True):
-    room: str | None = None
-
-
-class Rooms(Command, frozen=True):
-    pass
+class Ping(Command, frozen=True, kw_only=True):
+    """Answered by `pong`: a browser page cannot send a ping of WebSocket's own."""
 
 
 class Help(Command, frozen=True):
@@ -63,64 +145,162 @@ class Quit(Command, frozen=True):
     """`/quit`, of the text codec alone."""
 
 
+COMMANDS: Final = (
+    Join, Leave, Publish, Resume, Refresh, Direct, Typing, History, Who, Rooms, Rename, Call, Ping,
+)  # fmt: skip
+
+
 class Event(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_field="type", tag=_snake_case):
-    """What a client is told."""
+    """What a client is told. Fields that are absent are left out."""
+
+
+class Answer(Event, frozen=True, kw_only=True):
+    """An event that answers a command, and repeats its `id`."""
+
+    id: Id | None = None
 
 
 class Sender(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """Who speaks in a room: `name` is None for an unnamed text client, whose lines go out undecorated."""
+    """Who speaks in a room: a session's id, the verified user if there is one, the name if it has one."""
 
     client: str | None = None
     name: str | None = None
+    user: str | None = None
 
 
 class Message(Event, frozen=True):
-    """One entry of a room log. `offset` counts 1, 2, 3, ... in the room; `ts` is in Unix milliseconds."""
+    """One entry of a room log. `offset` counts 1, 2, 3, ... in the room. In history, one that was erased has
+    `erased: true` and neither `text` nor `data` nor `sender`.
+    """
 
     room: str
     offset: int
     ts: int
+    sender: Sender | None = None
+    text: str | None = None
+    data: Any = None
+    key: str | None = None
+    erased: bool = False
+
+
+class Erased(Event, frozen=True):
+    """An entry of the room log that takes back the message at offset `target`."""
+
+    room: str
+    offset: int
+    ts: int
+    target: int
+
+
+Entry = Message | Erased
+
+
+class Limits(msgspec.Struct, frozen=True, gc=False):
+    """What a client may do. Where there is no limit, 0."""
+
+    message_bytes: int
+    rooms: int
+    messages_per_second: float
+    burst_messages: int
+    history_messages: int
+    key_ms: int
+    session_ms: int
+
+
+class Welcome(Event, frozen=True, kw_only=True):
+    """First on every connection."""
+
+    protocol: int
+    features: tuple[str, ...]
+    client: str
+    user: str | None = None
+    server: str
+    ping_interval_ms: int
+    limits: Limits
+
+
+class Session(Event, frozen=True):
+    """What to `resume` with after a break. A new one comes long before the old one is void."""
+
+    resume: str
+    valid_ms: int
+
+
+class Joined(Answer, frozen=True, kw_only=True):
+    """`offset` is the newest delivered, `members` a count, `messages` the newest ones or those missed, oldest first.
+
+    When catching up, `recovered` says whether nothing is missing; `more` that this client is not live in the room yet
+    and asks on with `join` and `since`, the last offset of the page.
+    """
+
+    room: str
+    name: str | None = None
+    epoch: str
+    offset: int
+    members: int
+    messages: tuple[Entry, ...]
+    recovered: bool | None = None
+    more: bool | None = None
+
+
+class Left(Answer, frozen=True, kw_only=True):
+    """`reason` is there where the server took the client out: `stalled`, who did not ask on while catching up, or
+    `unavailable`, when the log could not be read at a `resume`.
+    """
+
+    room: str
+    reason: str | None = None
+
+
+class Ack(Answer, frozen=True, kw_only=True):
+    """The message is in the room log at `offset`. `repeated`: it was before, under the same `key`."""
+
+    room: str
+    offset: int
+    ts: int
+    key: str | None = None
+    repeated: bool = False
+
+
+class Resumed(Answer, frozen=True, kw_only=True):
+    """The session goes on: `client` is its id again."""
+
+    client: str
+
+
+class Refreshed(Answer, frozen=True, kw_only=True):
+    """The new access token holds until `expires`, in milliseconds since 1970."""
+
+    expires: int
+
+
+class Sent(Answer, frozen=True, kw_only=True):
+    """To how many connections a `direct` went; `name` is whom it was addressed to, if by name."""
+
+    connections: int
+    name: str | None = None
+
+
+class DirectMessage(Event, frozen=True, kw_only=True, tag="direct"):
+    """What somebody says to this client alone; `room` is where they are both, if it was addressed by name."""
+
     sender: Sender
+    ts: int
+    room: str | None = None
     text: str | None = None
     data: Any = None
 
 
-class Joined(Event, frozen=True):
-    """`members` is a count; `messages` are the newest of the room, oldest first."""
+class HistoryPage(Answer, frozen=True, kw_only=True, tag="history"):
+    """Oldest first; `more` in the direction asked."""
 
-    room: str
-    name: str | None
-    epoch: str
-    offset: int
-    members: int
-    messages: tuple[Message, ...] = ()
-
-
-class Renamed(Event, frozen=True):
-    room: str
-    name: str
-
-
-class Sent(Event, frozen=True):
-    """The answer to `direct`: to how many connections it went."""
-
-    name: str
-    connections: int
-
-
-class DirectMessage(Event, frozen=True, tag="direct"):
-    room: str
-    sender: Sender
-    text: str
-
-
-class HistoryPage(Event, frozen=True, tag="history"):
     room: str
     epoch: str
-    messages: tuple[Message, ...]
+    messages: tuple[Entry, ...]
+    more: bool
 
 
-class Members(Event, frozen=True):
+class Members(Answer, frozen=True, kw_only=True):
     """At most 200 of a room's `count` members."""
 
     room: str
@@ -129,26 +309,103 @@ class Members(Event, frozen=True):
 
 
 class RoomInfo(msgspec.Struct, frozen=True, gc=False):
+    """A room and how many are in it."""
+
     room: str
     members: int
 
 
-class RoomList(Event, frozen=True, tag="rooms"):
+class RoomList(Answer, frozen=True, kw_only=True, tag="rooms"):
     """At most 100 of `count` rooms, the fullest first."""
 
     count: int
     rooms: tuple[RoomInfo, ...]
 
 
+class Renamed(Answer, frozen=True, kw_only=True):
+    """The name that was given: where the one asked for is taken, one with a number."""
+
+    room: str
+    name: str
+
+
+class Result(Answer, frozen=True, kw_only=True):
+    """What the embedding application's function returned."""
+
+    data: Any = None
+
+
+class Pong(Answer, frozen=True, kw_only=True):
+    """Alive."""
+
+
 class HelpText(Event, frozen=True, tag="help"):
     """The list of slash commands, of the text codec alone."""
 
 
-class Error(Event, frozen=True):
-    """A refused command; `retry_after_ms` is absent where trying again is no use."""
+class Renaming(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """One who is called `name` now, and `was` called otherwise."""
 
-    code: str
-    reason: str
+    client: str | None
+    was: str
+    name: str
+    user: str | None = None
+
+
+class Presence(Event, frozen=True, kw_only=True):
+    """Who came, went and was renamed since the last one; in a large room only how many `members` there are."""
+
+    room: str
+    members: int
+    came: tuple[Sender, ...] = ()
+    went: tuple[Sender, ...] = ()
+    renamed: tuple[Renaming, ...] = ()
+
+
+class TypingNow(Event, frozen=True, kw_only=True, tag="typing"):
+    """Who typed since the last one, 20 at most."""
+
+    room: str
+    senders: tuple[Sender, ...]
+
+
+class Gap(Event, frozen=True, kw_only=True, rename={"from_": "from"}):
+    """Messages `from` `to` of this `epoch` that this client cannot be given. Without those two the log has begun anew:
+    `epoch` is the new one and `offset` the newest delivered of it. It comes before what it explains.
+    """
+
+    room: str
+    epoch: str
+    from_: int | None = None
+    to: int | None = None
+    offset: int | None = None
+
+
+class Error(Answer, frozen=True, kw_only=True):
+    """A refused command: `code` for programs, `reason` for people, `field` what was wrong.
+
+    `retry_after_ms` says when to try again; where it is absent, trying again is no use.
+    """
+
     command: str | None = None
+    code: str
     field: str | None = None
+    reason: str
     retry_after_ms: int | None = None
+
+
+class Goodbye(Event, frozen=True, kw_only=True):
+    """Last before a close by the server. `reconnect` is there where it differs from what the code's range says;
+    `after_ms` is how long to wait before coming back.
+    """
+
+    code: int
+    reason: str
+    reconnect: bool | None = None
+    after_ms: int | None = None
+
+
+EVENTS: Final = (
+    Welcome, Session, Joined, Left, Message, Erased, Ack, Resumed, Refreshed, Sent, DirectMessage, HistoryPage, Members,
+    RoomList, Renamed, Result, Pong, Presence, TypingNow, Gap, Error, Goodbye,
+)  # fmt: skip

@@ -41,6 +41,10 @@ class Owner(Protocol):
 
     def sealed(self, code: int, reason: str) -> None: ...
 
+    def farewell(self, code: int, reason: str) -> bytes:
+        """What goes out before the Close frame."""
+        ...
+
 
 class Backlog:
     """Everything queued in this server, and the outboxes whose sockets are paused."""
@@ -182,7 +186,7 @@ class Outbox:
         if self.is_sealed:
             return
         self.seal(code, reason, keep_queue=code in GRACEFUL)
-        batch = Batch(frames.close_frame(code, reason), 0)
+        batch = Batch(self._owner.farewell(code, reason) + frames.close_frame(code, reason), 0)
         if self.queue:
             self.queue.append(batch)
             self._account(batch, 1)

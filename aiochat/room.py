@@ -1,28 +1,34 @@
-"""One room: who is in it, and its messages on the way out. State only; the hub alone changes it."""
+"""One room: who is in it, and its entries on the way out. State only; the hub alone changes it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from aiochat.client import Client
-from aiochat.codecs import Codec, batches
-from aiochat.config import Batch as BatchLimits
-from aiochat.messages import Message, Sender
-from aiochat.outbox import Outbox
+from aiochat.codecs import Codec
+from aiochat.messages import Sender
+from aiochat.outbox import Batch, Outbox
 from aiochat.roomlog import Draft
 
 WRITES_PER_SLICE: Final = 1000
 
 
 class Room:
-    """Exists while it has members, or drafts on their way to the log."""
+    """Exists while it has members, or drafts on their way to the log.
 
-    __slots__ = ("drafts", "members", "name", "outboxes")
+    A member is live, which means that its outbox gets what is delivered, or it is still catching up.
+    """
+
+    __slots__ = ("delivered", "drafts", "epoch", "is_filling", "members", "name", "oldest", "outboxes")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.members: dict[Client, Sender] = {}
-        self.outboxes: dict[Codec, dict[Outbox, None]] = {}
+        self.outboxes: dict[Codec, dict[Outbox, None]] = {}  # of the live ones
         self.drafts: list[Draft] = []  # for the next append
+        self.epoch = ""  # of the log; not known yet while it is empty
+        self.oldest = 1  # no entry before it is in the log; it may have forgotten more since
+        self.delivered = 0  # the newest offset that has been fanned out
+        self.is_filling = False  # what the log holds beyond `delivered` is being read
 
     @property
     def is_idle(self) -> bool:
@@ -30,29 +36,37 @@ class Room:
         return not (self.members or self.drafts)
 
     def add(self, client: Client, sender: Sender) -> None:
-        """Make `client` a member under the name in `sender`."""
+        """Make `client` a member under the name in `sender`; it is not live yet."""
         self.members[client] = sender
+
+    def go_live(self, client: Client) -> None:
+        """From now on `client` gets what is delivered."""
         self.outboxes.setdefault(client.codec, {})[client.outbox] = None
+
+    def fall_behind(self, client: Client) -> None:
+        """From now on `client` gets nothing that is delivered."""
+        outboxes = self.outboxes.get(client.codec)
+        if outboxes is not None:
+            outboxes.pop(client.outbox, None)
+            if not outboxes:
+                del self.outboxes[client.codec]
 
     def remove(self, client: Client) -> Sender:
         """Take `client` out; return what it was here."""
-        outboxes = self.outboxes[client.codec]
-        del outboxes[client.outbox]
-        if not outboxes:
-            del self.outboxes[client.codec]
+        self.fall_behind(client)
         return self.members.pop(client)
 
-    def fan_out(self, messages: Sequence[Message], limits: BatchLimits) -> None:
-        """Deliver to every member, encoded once per codec."""
+    def fan_out(self, batches_for: Callable[[Codec], Iterable[Batch]]) -> None:
+        """Send every live member the batches for its codec."""
         for codec, outboxes in self.outboxes.items():
-            for batch in batches(codec, messages, limits):
+            for batch in batches_for(codec):
                 for outbox in outboxes:
                     outbox.send(batch)
 
-    def slices(self, messages: Sequence[Message], limits: BatchLimits) -> Iterator[None]:
+    def slices(self, batches_for: Callable[[Codec], Iterable[Batch]]) -> Iterator[None]:
         """The same for a large room, in slices of a thousand writes."""
         for codec, outboxes in self.outboxes.items():
-            for batch in batches(codec, messages, limits):
+            for batch in batches_for(codec):
                 for writes, outbox in enumerate(outboxes, 1):
                     outbox.send(batch)
                     if not writes % WRITES_PER_SLICE:

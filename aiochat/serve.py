@@ -16,7 +16,7 @@ from aiochat.app import setup
 from aiochat.config import Config
 from aiochat.errors import StartError
 from aiochat.limits import raise_descriptor_limit
-from aiochat.roomlog import data_path
+from aiochat.roomlog.engines import data_path
 
 _BACKLOG = 1024
 
@@ -45,7 +45,7 @@ async def _serve(config: Config) -> None:
         loop.add_signal_handler(number, stop.set)
     app = web.Application()
     max_clients = min(raise_descriptor_limit(), config.limits.max_clients)
-    setup(app, config, max_clients=max_clients)
+    chat = setup(app, config, max_clients=max_clients)
     runner = web.AppRunner(
         app,
         access_log=None,
@@ -71,6 +71,8 @@ async def _serve(config: Config) -> None:
     if max_clients < config.limits.max_clients:
         _log.warning("max_clients_fitted", max_clients=max_clients, configured=config.limits.max_clients)
     gc.freeze()  # what is there now stays, and need not be looked through again
+    assert chat.ended is not None
+    chat.ended.add_done_callback(lambda ended: stop.set())
     await stop.wait()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.remove_signal_handler(number)  # a second one ends the process at once
@@ -78,6 +80,8 @@ async def _serve(config: Config) -> None:
     server.close()
     await runner.cleanup()
     _log.info("stopped")
+    if chat.ended.done():
+        raise StartError(chat.ended.result())
 
 
 def _ssl_context(config: Config) -> ssl.SSLContext | None:

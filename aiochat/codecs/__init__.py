@@ -6,26 +6,31 @@ from typing import Any, Final
 import structlog
 
 from aiochat.codecs.contract import Codec
+from aiochat.codecs.json import JsonCodec
+from aiochat.codecs.msgpack import MsgpackCodec
 from aiochat.codecs.text import TextCodec
 from aiochat.config import Batch as BatchLimits
-from aiochat.messages import Event, Message
+from aiochat.messages import Entry, Event
 from aiochat.outbox import Batch
 
 __all__ = ["CODECS", "DEFAULT_CODEC", "Codec", "batches", "event_batches"]
 
 DEFAULT_CODEC: Final[Codec] = TextCodec()
-CODECS: Final[dict[str, Codec]] = {codec.subprotocol: codec for codec in (DEFAULT_CODEC,)}
+CODECS: Final[dict[str, Codec]] = {codec.subprotocol: codec for codec in (DEFAULT_CODEC, JsonCodec(), MsgpackCodec())}
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
-def batches(codec: Codec, messages: Sequence[Message], limits: BatchLimits) -> list[Batch]:
-    """The messages as batches of at most `limits.max_messages` and `max_bytes`; a larger message travels alone."""
-    encode = codec.encode_message
+def batches(codec: Codec, entries: Sequence[Entry], limits: BatchLimits) -> list[Batch]:
+    """The entries as batches of at most `limits.max_messages` and `max_bytes`; a larger one travels alone.
+
+    What the codec's clients are not shown is left out.
+    """
+    encode = codec.encode_entry
     try:
-        payloads = [encode(message) for message in messages]
+        payloads = [payload for entry in entries if (payload := encode(entry))]
     except Exception:
-        payloads = [payload for message in messages if (payload := _encoded_alone(encode, message)) is not None]
+        payloads = [payload for entry in entries if (payload := _encoded_alone(encode, entry))]
     count = len(payloads)
     if not count:
         return []

@@ -1,8 +1,10 @@
 """What a codec is: one subprotocol's way from a WebSocket message to commands, and from events to frames."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
-from aiochat.messages import Command, Event, Message
+from aiochat.errors import Reply
+from aiochat.messages import Command, Entry, Event
 
 
 class Codec(Protocol):
@@ -14,25 +16,25 @@ class Codec(Protocol):
         ...
 
     @property
-    def single_room(self) -> bool:
-        """Whether its clients are in one room at a time, so that a join moves them and a command needs no room."""
+    def is_text(self) -> bool:
+        """Whether its clients are people at a line: in one room at a time, and told nothing that is for programs."""
         ...
 
-    def decode(self, payload: bytes) -> Command | None:
-        """The command in a WebSocket message; None where there is nothing to do.
+    def decode(self, payload: bytes, is_binary: bool) -> Sequence[Command | Reply]:
+        """The commands in a WebSocket message; a `Reply` stands in the place of what cannot be understood.
 
-        Raises `Reply` for what cannot be understood, and `Disconnect` where the connection must end.
+        Raises `Disconnect` where the connection must end.
         """
         ...
 
-    def encode_message(self, message: Message) -> bytes:
-        """One message of a room."""
+    def encode_entry(self, entry: Entry) -> bytes:
+        """One entry of a room's log; empty where its clients are not shown it."""
         ...
 
-    def encode_event(self, event: Event) -> list[bytes]:
-        """One private event, in as many payloads as the codec needs."""
+    def encode_event(self, event: Event) -> Sequence[bytes]:
+        """One event, in as many payloads as the codec needs; none where its clients are not told."""
         ...
 
     def frame(self, payloads: list[bytes]) -> bytes:
-        """The payloads as WebSocket frames, in one piece for one write."""
+        """The payloads as WebSocket frames, in one piece for one write; of none, nothing."""
         ...

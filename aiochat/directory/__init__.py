@@ -1,5 +1,6 @@
-"""Who is where. `local` serves one process; Redis will serve many behind the same calls."""
+"""Who is where: the names taken in each room."""
 
+from aiochat.directory.contract import Directory
 from aiochat.directory.local import LocalDirectory
 
-__all__ = ["LocalDirectory"]
+__all__ = ["Directory", "LocalDirectory"]

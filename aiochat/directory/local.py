@@ -1,37 +1,59 @@
 """The names taken in each room, in this process."""
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
+from aiochat.directory.contract import Directory
 from aiochat.names import MAX_NAME_CHARACTERS, fold
 
 _NUMBERED_TRIES: Final = 20
 
 
-class LocalDirectory:
-    """A name holds per room, and two names that fold alike are the same."""
+class _Holding:
+    """A name that is taken: by one client, or by several of one user."""
+
+    __slots__ = ("clients", "user")
+
+    def __init__(self, user: str | None) -> None:
+        self.user = user
+        self.clients: list[str] = []
+
+
+class LocalDirectory(Directory):
+    """Answers within the call."""
 
     def __init__(self) -> None:
-        self._holders: dict[str, dict[str, str]] = {}
+        self._rooms: dict[str, dict[str, _Holding]] = {}
 
-    def claim(self, room: str, name: str, client: str) -> str:
-        """Take `name` for `client`; where another client has it, the next free of `name-2`, `name-3`, ..."""
-        holders = self._holders.setdefault(room, {})
-        free = next(candidate for candidate in _candidates(name) if holders.get(fold(candidate), client) == client)
-        holders[fold(free)] = client
-        return free
+    def claim(self, room: str, name: str, client: str, user: str | None, then: Callable[[str], object]) -> None:
+        holdings = self._rooms.setdefault(room, {})
+        free = next(
+            candidate for candidate in _candidates(name) if _may_have(holdings.get(fold(candidate)), client, user)
+        )
+        holding = holdings.setdefault(fold(free), _Holding(user))
+        if client not in holding.clients:
+            holding.clients.append(client)
+        then(free)
 
-    def release(self, room: str, name: str) -> None:
-        """Give the name back."""
-        holders = self._holders[room]
-        del holders[fold(name)]
-        if not holders:
-            del self._holders[room]
+    def release(self, room: str, name: str, client: str) -> None:
+        holdings = self._rooms.get(room, {})
+        holding = holdings.get(fold(name))
+        if holding is None or client not in holding.clients:
+            return
+        holding.clients.remove(client)
+        if not holding.clients:
+            del holdings[fold(name)]
+            if not holdings:
+                del self._rooms[room]
 
-    def holder(self, room: str, name: str) -> str | None:
-        """The id of the client that has the name in this room."""
-        return self._holders.get(room, {}).get(fold(name))
+    def holders(self, room: str, name: str) -> Sequence[str]:
+        holding = self._rooms.get(room, {}).get(fold(name))
+        return holding.clients if holding is not None else ()
+
+
+def _may_have(holding: _Holding | None, client: str, user: str | None) -> bool:
+    return holding is None or client in holding.clients or (user is not None and user == holding.user)
 
 
 def _candidates(name: str) -> Iterator[str]:

@@ -1,27 +1,5 @@
-"""The room logs: what was said, in order. `open_log` picks the engine by the scheme of `store.url`."""
+"""The room log: what was said, in order. The contract alone; `aiochat.roomlog.engines` makes what `store.url` names."""
 
-from collections.abc import Callable
-from typing import Final
+from aiochat.roomlog.contract import PAGE_BYTES, Answer, Appended, Draft, Page, Repeated, RoomLog, content_bytes
 
-from aiochat.config import Config
-from aiochat.errors import ConfigError
-from aiochat.roomlog.contract import Answer, Draft, Page, RoomLog, content_bytes
-from aiochat.roomlog.memory import MemoryLog
-
-__all__ = ["Answer", "Draft", "Page", "RoomLog", "content_bytes", "data_path", "open_log"]
-
-_ENGINES: Final[dict[str, Callable[[Config], RoomLog]]] = {"memory": MemoryLog}
-
-
-def open_log(config: Config) -> RoomLog:
-    """The room log that `store.url` names. Raises `ConfigError` for a scheme without an engine."""
-    scheme, colon, _ = config.store.url.partition(":")
-    if not colon or scheme not in _ENGINES:
-        schemes = ", ".join(f"{name}:" for name in _ENGINES)
-        raise ConfigError(f"store.url: got {config.store.url!r}, takes a URL that begins with one of {schemes}")
-    return _ENGINES[scheme](config)
-
-
-def data_path(config: Config) -> str:
-    """Where the messages are, for people to read."""
-    return "in memory, and gone when the server stops"
+__all__ = ["PAGE_BYTES", "Answer", "Appended", "Draft", "Page", "Repeated", "RoomLog", "content_bytes"]

@@ -1,8 +1,8 @@
 """What every room log promises. One shared test suite (tests/test_roomlog.py) runs against each engine.
 
-`append` gives each message of a room its `offset` (1, 2, 3, ...) under an `epoch`, a name for this incarnation of the
+`append` gives each entry of a room its `offset` (1, 2, 3, ...) under an `epoch`, a name for this incarnation of the
 room's log: it changes exactly when offsets could be reused for other messages. Every call is answered exactly once, on
-the loop's thread, in the order of the calls, by the result or a `StoreError`; the caller never waits.
+the loop's thread, in the order of the calls and as of then, by the result or a `StoreError`; the caller never waits.
 """
 
 from abc import ABC, abstractmethod
@@ -11,8 +11,8 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from aiochat.errors import StoreError
-from aiochat.messages import Message, Sender
+from aiochat.errors import Reply, StoreError
+from aiochat.messages import Entry, Sender
 
 PAGE_BYTES: Final = 256 << 10
 
@@ -28,8 +28,10 @@ def content_bytes(text: str | None, data: Any) -> int:
 
 
 class Draft(msgspec.Struct, frozen=True, gc=False):
-    """A message on its way into the log. `ts` is in Unix milliseconds; `size` is its `content_bytes`,
-    `publisher` for the hub alone.
+    """An entry on its way into the log: a message, or the erasure of the one at offset `target`.
+
+    `ts` is in Unix milliseconds; `size` is its `content_bytes`, `publisher` for the hub alone. The `key`, if there is
+    one, is its user's or, for who has none, its client's.
     """
 
     sender: Sender
@@ -38,28 +40,70 @@ class Draft(msgspec.Struct, frozen=True, gc=False):
     ts: int
     size: int
     publisher: Any
+    key: str | None = None
+    target: int | None = None
 
 
-class Page(msgspec.Struct, frozen=True, gc=False):
-    """A stretch of one room's log, oldest first, and the log's epoch and newest offset when it was read."""
+class Repeated(msgspec.Struct, frozen=True, gc=False):
+    """What a draft with a known key became: nothing new, but the entry at this offset."""
+
+    offset: int
+    ts: int
+
+
+class Appended(msgspec.Struct, frozen=True, gc=False):
+    """What became of one room's drafts.
+
+    `results` has one for each, in their order: the entry it is now, `Repeated`, or a `Reply` that refuses it
+    (`key_reused`; `no_such_message` for an erasure of what is not there). `entries` are the entries among them.
+    """
 
     epoch: str
     newest: int
-    messages: tuple[Message, ...]
+    entries: Sequence[Entry]
+    results: Sequence[Entry | Repeated | Reply]
+
+
+class Page(msgspec.Struct, frozen=True, gc=False):
+    """A stretch of one room's log, oldest first, with the log's epoch and bounds when it was read.
+
+    `oldest` is the offset of the first entry still kept, `newest` that of the last ever given; with nothing kept,
+    `oldest` is `newest + 1`. A message that was erased is there without its content.
+    """
+
+    epoch: str
+    oldest: int
+    newest: int
+    entries: tuple[Entry, ...]
 
 
 class RoomLog(ABC):
-    """Append, read, close."""
+    """Open, append, read, close. `secret` is 32 random bytes that live as long as what the log holds."""
+
+    secret: bytes
 
     @abstractmethod
-    def append(self, batch: Mapping[str, Sequence[Draft]], answer: Answer[dict[str, Page]]) -> None:
-        """Append each room's drafts; the answer has a page of just those messages a room, in the same order."""
+    async def open(self, on_end: Callable[[str], None]) -> None:
+        """Before anything else. `on_end` is called once, with the reason, if the log can never answer again.
+
+        Raises `StartError` with one line that says what is wrong and what to do.
+        """
 
     @abstractmethod
-    def read(self, room: str, limit: int, answer: Answer[Page]) -> None:
-        """The room's newest messages: `limit` and PAGE_BYTES of content at most, but one message in any case.
+    def append(self, batch: Mapping[str, Sequence[Draft]], answer: Answer[Mapping[str, Appended]]) -> None:
+        """Append each room's drafts, all or, on a `StoreError`, none or all. An empty batch only tries whether it can.
 
-        A room never written to is empty, not an error.
+        After `history.key_minutes`, or beyond `store.max_keys` of them (the oldest first), a key is forgotten.
+        """
+
+    @abstractmethod
+    def read(
+        self, room: str, answer: Answer[Page], *, limit: int, before: int | None = None, after: int | None = None
+    ) -> None:
+        """The room's newest entries, or the last ones `before` an offset, or the first ones `after` one.
+
+        At most `limit` of them and PAGE_BYTES of content, but one in any case if `limit` is not 0. A room never written
+        to is empty, not an error, and has an epoch that its first message will have, too.
         """
 
     @abstractmethod

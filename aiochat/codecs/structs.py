@@ -1,0 +1,180 @@
+"""What JSON and MessagePack share: bytes to the structs of messages.py, and a clear refusal for whatever is not one.
+
+Nothing that a client sends raises; what it sent is never repeated to it, but for the names of fields.
+"""
+
+import math
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, Protocol, Union
+
+import msgspec
+
+from aiochat.codecs.fields import DATA, EXPECTED, MAX_LEVELS, tag_of
+from aiochat.errors import Reply
+from aiochat.messages import COMMANDS, EVENTS, MAX_INTEGER, Call, Command, Direct, Event, Id, Publish
+
+_COMMAND: Final[Any] = Union[COMMANDS]  # noqa: UP007 - a union of a tuple
+_EVENT: Final[Any] = Union[EVENTS]  # noqa: UP007
+_EVENT_TAGS: Final = frozenset(map(tag_of, EVENTS))
+_WITH_DATA: Final = frozenset((Publish, Direct, Call))
+_MAX_BAD: Final = 32  # in one message: the hub ends a connection before it comes to the last of them
+
+_SCALARS: Final = frozenset((str, int, float, bool, type(None)))
+_KINDS: Final = _SCALARS | {list, dict}
+_STRINGS: Final = frozenset((str,))
+
+# How msgspec ends a complaint, and begins one about what is not there.
+_PLACE: Final = re.compile(r" - at (`key` in )?`\$\.?([^`]*)`$")
+_MISSING: Final = re.compile(r"Object missing required field `(\w+)`")
+
+
+class Decoder(Protocol):
+    """What `msgspec.json.Decoder` and `msgspec.msgpack.Decoder` are."""
+
+    def decode(self, payload: Any, /) -> Any: ...
+
+
+class _Typed(msgspec.Struct):
+    type: str
+
+
+class _Numbered(msgspec.Struct):
+    id: Id
+
+
+def is_json(data: Any) -> bool:
+    """Whether `data` is what every codec can encode and every language's numbers hold."""
+    level = [data]
+    for _ in range(MAX_LEVELS + 1):
+        kinds = set(map(type, level))
+        if not _are_plain(level, kinds):
+            return False
+        if kinds <= _SCALARS:
+            return True
+        inner: list[Any] = []
+        for value in level:
+            if type(value) is list:
+                inner += value
+            elif type(value) is dict:
+                if not _STRINGS.issuperset(map(type, value)):
+                    return False
+                inner += value.values()
+        level = inner
+    return False
+
+
+def _are_plain(level: list[Any], kinds: set[type]) -> bool:
+    if not kinds <= _KINDS:
+        return False
+    if int in kinds and not all(-MAX_INTEGER <= value <= MAX_INTEGER for value in level if type(value) is int):
+        return False
+    return float not in kinds or all(math.isfinite(value) for value in level if type(value) is float)
+
+
+class CommandReader:
+    """Reads the commands of one encoding.
+
+    `split` takes a message that is not one command apart, as far as it can be; `wanted` names what it should hold.
+    """
+
+    def __init__(
+        self, decoder: Callable[[Any], Decoder], split: Callable[[bytes], Iterable[bytes]], wanted: str
+    ) -> None:
+        self._decode = decoder(_COMMAND).decode
+        self._typed = decoder(_Typed).decode
+        self._numbered = decoder(_Numbered).decode
+        self._split = split
+        self._wanted = wanted
+
+    def read(self, payload: bytes) -> Sequence[Command | Reply]:
+        """The commands in a message, a `Reply` in the place of each that cannot be understood."""
+        try:
+            command: Command = self._decode(payload)
+        except Exception:
+            return self._read_each(payload)
+        return (self._checked(command),)
+
+    def _read_each(self, payload: bytes) -> list[Command | Reply]:
+        results: list[Command | Reply] = []
+        bad = 0
+        for value in self._split(payload):
+            result = self._one(value)
+            results.append(result)
+            bad += isinstance(result, Reply) and result.code == "bad_message"
+            if bad == _MAX_BAD:
+                break
+        return results
+
+    def _one(self, value: bytes) -> Command | Reply:
+        try:
+            command = self._decode(value)
+        except Exception as error:
+            return self._refusal(value, error)
+        return self._checked(command)
+
+    def _checked(self, command: Any) -> Command | Reply:
+        if type(command) in _WITH_DATA and command.data is not None and not is_json(command.data):
+            return _bad(DATA, "data", tag_of(type(command)), command.id)
+        return command  # type: ignore[no-any-return]
+
+    def _refusal(self, value: bytes, error: Exception) -> Reply:
+        tag = _field(self._typed, value, "type")
+        id = _field(self._numbered, value, "id")
+        if tag is not None and tag not in EXPECTED:
+            return Reply("unknown_type", "there is no command of this type", field="type", id=id)
+        if isinstance(error, msgspec.ValidationError):
+            return _invalid(str(error), tag, id)
+        if isinstance(error, RecursionError) or "hashable" in str(error):  # nothing else in a command is nested
+            return _bad(DATA, "data", tag, id)
+        if isinstance(error, UnicodeDecodeError):
+            return _bad("text in UTF-8", None, tag, id)
+        fault = str(error).rpartition("malformed: ")[2]
+        return _bad(f"{self._wanted}: {fault[0].lower()}{fault[1:]}", None, tag, id)
+
+
+def _field(decode: Callable[[bytes], Any], value: bytes, name: str) -> Any:
+    try:
+        return getattr(decode(value), name)
+    except Exception:
+        return None
+
+
+def _invalid(complaint: str, tag: str | None, id: str | int | None) -> Reply:
+    place = _PLACE.search(complaint)
+    missing = _MISSING.match(complaint)
+    path = [place[2].replace("[...]", "")] if place and place[2] else []
+    field = ".".join(path + ([missing[1]] if missing else []))
+    if place and place[1]:
+        return _bad("keys that are strings", field or None, tag, id)
+    expected = EXPECTED.get(tag or "", {}).get(field)
+    if not expected:
+        expected = "the name of a command" if field == "type" else "an object with a type"
+    return _bad(expected + (", but it is missing" if missing else ""), field or None, tag, id)
+
+
+def _bad(expected: str, field: str | None, tag: str | None, id: str | int | None) -> Reply:
+    where = f"{field}: " if field else ""
+    return Reply("bad_message", f"{where}expected {expected}", field=field, command=tag, id=id)
+
+
+class EventReader:
+    """Reads the events of one encoding, for clients: what this version does not know of is left out."""
+
+    def __init__(self, decoder: Callable[[Any], Decoder]) -> None:
+        self._decode = decoder(_EVENT).decode
+        self._typed = decoder(_Typed).decode
+
+    def read(self, values: Iterable[str | bytes]) -> list[Event]:
+        """The events that the server sent. Raises `ValueError` for what is not one."""
+        return [event for value in values if (event := self._one(value)) is not None]
+
+    def _one(self, value: str | bytes) -> Event | None:
+        try:
+            return self._decode(value)  # type: ignore[no-any-return]
+        except msgspec.ValidationError:
+            if self._typed(value).type in _EVENT_TAGS:
+                raise
+            return None
+        except RecursionError:
+            raise ValueError("an event that is nested too deeply") from None

@@ -1,0 +1,248 @@
+"""The SQLite file: opening and checking it, its schema, its incarnation. In the writer process, and for a backup."""
+
+import os
+import secrets
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from aiochat.errors import StartError, StoreError
+from aiochat.roomlog.lock import FileLock
+
+Connection = sqlite3.Connection
+DatabaseError = sqlite3.Error
+
+_APPLICATION_ID: Final = 0x61696F63  # "aioc"
+_MAGIC: Final = b"SQLite format 3\0"
+_BUSY_SECONDS: Final = 0.25
+_CHECKPOINT_PAGES: Final = 4000  # of 4 KiB; when the socket is idle it comes earlier
+_PROBE_BYTES: Final = 16 << 10
+
+# Each takes the schema one version further; PRAGMA user_version is how many a file has had.
+MIGRATIONS: Final = (
+    """
+    CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
+    CREATE TABLE rooms (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, -- never given again: what is left of a forgotten room stays unreachable
+        name TEXT NOT NULL UNIQUE,
+        generation INTEGER NOT NULL, -- how many rooms of its bucket were forgotten before
+        newest INTEGER NOT NULL,
+        oldest INTEGER NOT NULL,
+        bytes INTEGER NOT NULL,
+        touched INTEGER NOT NULL -- counts on with each append to any room
+    );
+    CREATE TABLE chunks ( -- of consecutive entries; ts is that of the last one
+        room INTEGER, first INTEGER, last INTEGER NOT NULL, ts INTEGER NOT NULL, content BLOB NOT NULL,
+        PRIMARY KEY (room, first)
+    ) WITHOUT ROWID;
+    CREATE TABLE keys (id INTEGER PRIMARY KEY, ts INTEGER NOT NULL, offset INTEGER NOT NULL, digest BLOB NOT NULL);
+    CREATE INDEX keys_by_ts ON keys (ts);
+    CREATE TABLE forgotten (bucket INTEGER PRIMARY KEY, rooms INTEGER NOT NULL);
+    CREATE TABLE doomed (room INTEGER PRIMARY KEY); -- forgotten rooms of which there are chunks
+    """,
+)
+
+_REASONS: Final = {
+    sqlite3.SQLITE_FULL: "the disk is full",
+    sqlite3.SQLITE_BUSY: "another program has locked the file",
+    sqlite3.SQLITE_LOCKED: "another program has locked the file",
+    sqlite3.SQLITE_READONLY: "the file is read-only",
+    sqlite3.SQLITE_PERM: "the file is read-only",
+    sqlite3.SQLITE_IOERR: "the disk cannot be read or written",
+    sqlite3.SQLITE_CANTOPEN: "the file cannot be opened",
+    sqlite3.SQLITE_CORRUPT: "the file is damaged",
+    sqlite3.SQLITE_NOTADB: "the file is damaged",
+}
+_ADVICE: Final = {
+    "the disk is full": "make room on it",
+    "another program has locked the file": "end that program",
+    "the file is damaged": "restore a backup, or move it away to begin anew",
+}
+_OTHER_ADVICE: Final = "this user must be able to write it and its directory; or choose another store.url"
+
+
+def reason(error: sqlite3.Error) -> str:
+    """Why SQLite failed, for people."""
+    code = getattr(error, "sqlite_errorcode", 0)
+    name = getattr(error, "sqlite_errorname", type(error).__name__)
+    return f"{_REASONS.get(code & 0xFF, str(error))} ({name})"
+
+
+def unusable(path: Path, error: sqlite3.Error) -> StartError:
+    """The line for people when the file cannot be used at the start."""
+    why = reason(error)
+    return StartError(f"{path}: {why}: {_ADVICE.get(why.partition(' (')[0], _OTHER_ADVICE)}")
+
+
+def connect(path: Path, mode: str) -> Connection:
+    """`mode` is ro, rw or rwc."""
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", _BUSY_SECONDS, isolation_level=None, uri=True)
+
+
+def migrate(connection: Connection, path: Path, migrations: Sequence[str] = MIGRATIONS) -> None:
+    """Bring the schema up to date. Raises `StartError` for a file of another program or a newer version."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    if application != _APPLICATION_ID and (application or tables or version):
+        raise StartError(f"{path} is the database of another program: choose another store.url")
+    if version > len(migrations):
+        raise StartError(f"{path} is of a newer version of aiochat: start that one, or choose another store.url")
+    for number, script in enumerate(migrations[version:], version + 1):
+        connection.executescript(
+            f"BEGIN IMMEDIATE; {script}; PRAGMA application_id = {_APPLICATION_ID}; PRAGMA user_version = {number}; COMMIT"
+        )
+
+
+class Database:
+    """Two connections: one that writes, and one that only reads and goes on when the first one cannot."""
+
+    def __init__(self, path: Path, synchronous: str, boot: str | None, pid: int) -> None:
+        self.path = path
+        self.on_rollback: Callable[[], None] = lambda: None
+        self._synchronous = synchronous
+        self._boot = boot
+        self._pid = pid
+        self._lock = FileLock(path)
+
+    def open(self, wait_seconds: float, is_wanted: Callable[[float], bool]) -> None:
+        """Raises `StartError`."""
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StartError(f"{self.path.parent} cannot be made: {error.strerror}; see store.url") from None
+        self._lock.acquire(wait_seconds, is_wanted)
+        self._check_header()
+        try:
+            self._connect()
+        except sqlite3.Error as error:
+            raise unusable(self.path, error) from None
+        except (StoreError, OSError) as error:
+            raise StartError(f"{self.path} cannot be written: {error}; {_OTHER_ADVICE}") from None
+
+    def close(self, *, is_clean: bool) -> None:
+        """Let go of the file; `is_clean` says that everything was answered."""
+        try:
+            if is_clean:
+                self._begin_run(is_clean=True)
+            self.reader.close()
+            self.checkpoint("TRUNCATE")
+        except (sqlite3.Error, StoreError, OSError):
+            pass  # it is as good as killed, which the next start knows how to take
+        finally:
+            self.writer.close()
+            self._lock.release()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All or nothing. Raises `StoreError`."""
+        try:
+            self.writer.execute("BEGIN IMMEDIATE")
+            yield
+            self.writer.execute("COMMIT")
+        except BaseException as error:
+            self._roll_back()
+            if isinstance(error, sqlite3.Error):
+                raise StoreError(reason(error)) from None
+            raise
+
+    def checkpoint(self, mode: str = "PASSIVE") -> None:
+        """Bring what was written from the write-ahead log into the file."""
+        self.writer.execute(f"PRAGMA wal_checkpoint({mode})").fetchall()
+
+    def probe(self) -> None:
+        """Write. Raises `StoreError`."""
+        with self.transaction():
+            self.set("probe", secrets.token_bytes(_PROBE_BYTES))
+
+    def get(self, name: str) -> Any:
+        found = self.writer.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+        return None if found is None else found[0]
+
+    def set(self, name: str, value: Any) -> None:
+        self.writer.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
+
+    def _check_header(self) -> None:
+        try:
+            with self.path.open("rb") as file:
+                header = file.read(len(_MAGIC))
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise StartError(f"{self.path} cannot be read: {error.strerror}; see store.url") from None
+        if header != _MAGIC and (header or self._lock.runs):
+            raise StartError(
+                f"{self.path} is no SQLite database, or a damaged one:"
+                " restore a backup, move it away to begin anew, or choose another store.url"
+            )
+
+    def _connect(self) -> None:
+        self.writer = connect(self.path, "rwc")
+        migrate(self.writer, self.path)
+        if self.writer.execute("PRAGMA journal_mode = WAL").fetchone() != ("wal",):
+            raise StartError(f"{self.path} is on a file system that SQLite's WAL does not work on: {_OTHER_ADVICE}")
+        for pragma in (
+            f"synchronous = {self._synchronous}",
+            f"wal_autocheckpoint = {_CHECKPOINT_PAGES}",
+            "journal_size_limit = 67108864",
+            "cache_size = -16384",
+            "secure_delete = FAST",  # so that of what was erased nothing is left where it stood
+        ):
+            self.writer.execute(f"PRAGMA {pragma}").fetchall()
+        self._begin_run(is_clean=False)
+        self.reader = connect(self.path, "ro")
+        self.reader.execute("PRAGMA cache_size = -4096")
+
+    def _begin_run(self, *, is_clean: bool) -> None:
+        """Name the run, in the database and beside it; a stop between the two leaves either name valid."""
+        last, run = self.get("run"), secrets.token_hex(8)
+        was_lost = self._was_lost()
+        if last is not None:
+            self._lock.write(self._pid, [last, run])
+        with self.transaction():
+            if was_lost:
+                self.set("incarnation", secrets.token_hex(5))
+            if last is None:
+                self.set("secret", secrets.token_bytes(32))
+            for name, value in (
+                *(("run", run), ("is_clean", is_clean), ("is_copy", False), ("boot", self._boot)),
+                *(("synchronous", self._synchronous), ("inode", os.stat(self.path).st_ino)),
+            ):
+                self.set(name, value)
+        self._lock.write(self._pid, [run])
+        self.secret: bytes = self.get("secret")
+        self.incarnation: str = self.get("incarnation")
+
+    def _was_lost(self) -> bool:
+        """Whether clients may have seen what is not here: after a power cut, or in a copy."""
+        was_cut = not self.get("is_clean") and self.get("synchronous") != "full"
+        return bool(
+            self.get("is_copy")
+            or self.get("run") not in self._lock.runs
+            or self.get("inode") != os.stat(self.path).st_ino
+            or (was_cut and (self._boot is None or self.get("boot") != self._boot))
+        )
+
+    def _roll_back(self) -> None:
+        self.on_rollback()
+        try:
+            if self.writer.in_transaction:
+                self.writer.execute("ROLLBACK")
+        except sqlite3.Error:
+            pass  # SQLite has rolled back by itself
+
+
+def back_up(source: Path, target: Path) -> None:
+    """Write a consistent copy, whoever writes the source meanwhile, and mark it as one. Raises `sqlite3.Error`."""
+    connection = connect(source, "ro")
+    try:
+        connection.execute("VACUUM INTO ?", (str(target),))
+    finally:
+        connection.close()
+    copy = connect(target, "rw")
+    try:
+        copy.execute("UPDATE meta SET value = 1 WHERE name = 'is_copy'")
+    finally:
+        copy.close()

@@ -1,0 +1,178 @@
+"""What the caller asked and the server has not answered yet: in order, bounded, and asked again after a break."""
+
+import asyncio
+from collections.abc import Callable
+from heapq import heappop, heappush
+
+from aiochat.errors import Reply
+from aiochat.messages import Ack, Answer, Command, Direct, Error, Join, Message, Position, Publish
+from aiochat.sdk.events import Interrupted
+
+_UNKNOWN = "the connection was lost before the answer: whether the server did it is not known"
+
+
+class Asked:
+    """One command on its way. `doubtful`: it may be in the log already, and the server would not know it again."""
+
+    def __init__(self, command: Command, payload: bytes) -> None:
+        self.command = command
+        self.payload = payload
+        self.answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self.sent_at: float | None = None
+        self.refused_at: float | None = None
+        self.is_sent = False  # on the connection that stands
+        self.doubtful = False
+
+    def fail(self, error: Exception) -> None:
+        if not self.answer.done():
+            self.answer.set_exception(error)
+
+    def resolve(self, answer: Answer) -> None:
+        if not self.answer.done():
+            self.answer.set_result(answer)
+
+
+class Commands:
+    """`retry_seconds`: for how long one that the server refuses for now is asked again before its caller is told."""
+
+    def __init__(self, most: int, retry_seconds: float, time: Callable[[], float]) -> None:
+        self.key_seconds = 0.0  # for how long the server knows a key again
+        self._retry_seconds = retry_seconds
+        self._time = time
+        self._free = asyncio.Semaphore(most)
+        self._asked: dict[int, Asked] = {}
+        self._unsent: list[int] = []  # a heap
+        self._arrived = asyncio.Event()
+        self._end: Exception | None = None
+
+    async def ask(self, id: int, command: Command, payload: bytes) -> Answer:
+        """Wait for the answer. Raises `Reply`, `Interrupted`, or what the chat ended with.
+
+        A caller that is cancelled takes the command back, unless it is on its way already.
+        """
+        async with self._free:
+            if self._end is not None:
+                raise self._end
+            asked = self._asked[id] = Asked(command, payload)
+            self._again(id)
+            try:
+                return await asked.answer
+            finally:
+                self._asked.pop(id, None)
+
+    async def next(self) -> Asked:
+        """The first that is to be sent."""
+        while True:
+            while self._unsent:
+                asked = self._asked.get(self._unsent[0])
+                if asked is not None and not asked.doubtful:
+                    return asked
+                heappop(self._unsent)
+            self._arrived.clear()
+            await self._arrived.wait()
+
+    def sending(self, asked: Asked) -> bool:
+        """Note that it is sent now; False if it is not wanted any more."""
+        if asked.answer.done() or asked.is_sent or not self._unsent or self._asked.get(self._unsent[0]) is not asked:
+            return False
+        heappop(self._unsent)
+        asked.is_sent = True
+        asked.sent_at = asked.sent_at or self._time()
+        return True
+
+    def answered(self, answer: Answer) -> float:
+        """Give the answer to who asked. Returns for how many seconds the server wants to be asked nothing."""
+        asked = self._asked.get(answer.id) if isinstance(answer.id, int) else None
+        if asked is None:
+            return 0.0
+        if isinstance(answer, Error):
+            return self._refused(asked, answer)
+        asked.resolve(answer)
+        return 0.0
+
+    def _refused(self, asked: Asked, error: Error) -> float:
+        if error.retry_after_ms is not None:
+            now = self._time()
+            seconds = error.retry_after_ms / 1000
+            asked.refused_at = asked.refused_at or now
+            if now + seconds <= asked.refused_at + self._retry_seconds:
+                asked.is_sent = False
+                if error.code == "rate_limited":  # what is refused as `unavailable` may be in the log all the same
+                    asked.sent_at = None
+                self._again(asked.command.id)
+                return seconds
+        asked.fail(as_reply(error))
+        return 0.0
+
+    def since(self, id: object) -> Position | None:
+        """From where on the `join` of this id asked to catch up."""
+        asked = self._asked.get(id) if isinstance(id, int) else None
+        return asked.command.since if asked is not None and isinstance(asked.command, Join) else None
+
+    def lost(self) -> None:
+        """The connection is gone: all is to be sent again but what could do twice what was asked."""
+        for id, asked in self._asked.items():
+            if not asked.is_sent:
+                continue
+            asked.is_sent = False
+            if isinstance(asked.command, Direct):
+                asked.fail(Interrupted(_UNKNOWN))
+            else:
+                self._again(id)
+
+    def forget_stale(self) -> None:
+        """Give up what was sent so long ago that the server does not know its key any more."""
+        oldest = self._time() - self.key_seconds
+        for asked in self._asked.values():
+            if isinstance(asked.command, Publish) and asked.sent_at is not None and asked.sent_at < oldest:
+                asked.fail(Interrupted(_UNKNOWN))
+
+    def doubt(self) -> None:
+        """The session is another one: what was published in the old one may be in the log, and has to be looked for."""
+        for asked in self._asked.values():
+            asked.doubtful = isinstance(asked.command, Publish) and asked.sent_at is not None
+
+    def saw(self, message: Message) -> None:
+        """A message came: if it is one in doubt, that is its ack."""
+        if message.key is None:
+            return
+        for asked in self._asked.values():
+            command = asked.command
+            if asked.doubtful and isinstance(command, Publish) and command.key == message.key:
+                ack = Ack(id=command.id, room=message.room, offset=message.offset, ts=message.ts, key=message.key)
+                asked.resolve(ack)
+
+    def settle(self, room: str, *, recovered: bool) -> None:
+        """All of `room` was told: what is still in doubt is not in the log or, if not all was recovered, not known."""
+        for id, asked in self._asked.items():
+            if asked.doubtful and isinstance(asked.command, Publish) and asked.command.room == room:
+                asked.doubtful = False
+                if recovered:
+                    asked.sent_at = None
+                    self._again(id)
+                else:
+                    asked.fail(Interrupted(_UNKNOWN))
+
+    def end(self, error: Exception) -> None:
+        """The chat is over."""
+        self._end = self._end or error
+        for asked in self._asked.values():
+            asked.fail(self._end)
+
+    def _again(self, id: object) -> None:
+        assert isinstance(id, int)
+        if id not in self._unsent:
+            heappush(self._unsent, id)
+        self._arrived.set()
+
+
+def as_reply(error: Error) -> Reply:
+    """The refusal as the exception that it is for callers."""
+    return Reply(
+        error.code,
+        error.reason,
+        field=error.field,
+        retry_after_ms=error.retry_after_ms,
+        command=error.command,
+        id=error.id,
+    )
