@@ -5,15 +5,18 @@ It is not a server to use (a client that never reads grows it without end); it s
 
 import argparse
 import asyncio
+import time
 from collections import defaultdict
 from typing import Any
 
+import msgspec
 import uvloop
 from aiohttp import WSCloseCode, WSMsgType, web
 from aiohttp._websocket.reader import WebSocketDataQueue
 from aiohttp.http import WebSocketError, WebSocketReader
 
 MAX_MESSAGE_BYTES = 65536
+MESSAGES_PER_FRAME = 256
 TEXT, CLOSE, PONG = 0x81, 0x88, 0x8A
 SHORT_TEXT = [bytes((TEXT, size)) for size in range(126)]
 
@@ -27,12 +30,41 @@ def text_frame(payload: bytes) -> bytes:
     return b"\x81\x7f" + size.to_bytes(8, "big") + payload
 
 
+def json_frames(messages: list[bytes]) -> bytes:
+    """Frames of a size that clients can take in one read."""
+    pieces = (messages[start : start + MESSAGES_PER_FRAME] for start in range(0, len(messages), MESSAGES_PER_FRAME))
+    return b"".join([text_frame(b"\n".join(piece)) for piece in pieces])
+
+
+class Publish(msgspec.Struct, tag_field="type", tag="publish"):
+    room: str
+    text: str
+
+
+class Sender(msgspec.Struct):
+    client: str
+
+
+class Message(msgspec.Struct, tag_field="type", tag="message"):
+    room: str
+    offset: int
+    ts: int
+    sender: Sender
+    text: str
+
+
+decode = msgspec.json.Decoder(Publish).decode
+encode = msgspec.json.Encoder().encode
+
+
 class Room:
     """Who is in it, and the frames of this turn."""
 
-    __slots__ = ("batch", "transports")
+    __slots__ = ("batch", "is_json", "offset", "transports")
 
     def __init__(self) -> None:
+        self.is_json = False
+        self.offset = 0
         self.transports: set[asyncio.WriteTransport] = set()
         self.batch: list[bytes] = []
 
@@ -49,7 +81,7 @@ class Hub(WebSocketDataQueue):
     def feed_data(self, message: Any, size: int) -> None:
         kind, payload, _ = message
         if kind is WSMsgType.TEXT or kind is WSMsgType.BINARY:
-            self.publish(self.target.room, text_frame(payload))
+            self.target.publish(payload)
         elif kind is WSMsgType.PING:
             self.target.transport.write(bytes((PONG, size)) + payload)
         elif kind is WSMsgType.CLOSE:
@@ -65,7 +97,7 @@ class Hub(WebSocketDataQueue):
     def turn(self) -> None:
         """Everything that arrived since the last turn, as one write per client."""
         for room in self.dirty:
-            batch = b"".join(room.batch)
+            batch = json_frames(room.batch) if room.is_json else b"".join(room.batch)
             room.batch.clear()
             for transport in room.transports:
                 transport.write(batch)
@@ -84,6 +116,9 @@ class Client(asyncio.Protocol):
         self.reader = WebSocketReader(hub, MAX_MESSAGE_BYTES + 1, compress=False, decode_text=False)
         room.transports.add(transport)
 
+    def publish(self, payload: bytes) -> None:
+        self.hub.publish(self.room, text_frame(payload))
+
     def data_received(self, data: bytes) -> None:
         self.hub.target = self
         self.reader.feed_data(data)
@@ -95,6 +130,19 @@ class Client(asyncio.Protocol):
         self.room.transports.discard(self.transport)
         self.transport.write(bytes((CLOSE, 2)) + code.to_bytes(2, "big"))
         self.transport.close()
+
+
+class JSONClient(Client):
+    """Decodes what it is sent, and sends out what it encodes."""
+
+    __slots__ = ()
+
+    def publish(self, payload: bytes) -> None:
+        room, said = self.room, decode(payload)
+        room.is_json = True
+        room.offset += 1
+        message = Message(said.room, room.offset, time.time_ns() // 1_000_000, Sender("0123456789"), said.text)
+        self.hub.publish(room, encode(message))
 
 
 class Upgrade(web.WebSocketResponse):
@@ -119,7 +167,8 @@ def take_over(request: web.BaseRequest, response: Upgrade, hub: Hub) -> None:
     http, transport = request.protocol, request.transport
     if transport is None:
         return
-    client = Client(hub, hub.rooms[request.path], transport)
+    kind = JSONClient if response.ws_protocol else Client
+    client = kind(hub, hub.rooms[request.path], transport)
     transport.set_protocol(client)
     http.transport = None  # or connection_lost would close the socket
     http.connection_lost(None)
@@ -131,7 +180,7 @@ async def serve(port: int) -> None:
     hub = Hub()
 
     async def upgrade(request: web.BaseRequest) -> web.StreamResponse:
-        response = Upgrade(compress=False)
+        response = Upgrade(protocols=("aiochat.v1.json",), compress=False)
         await response.prepare(request)
         take_over(request, response, hub)
         return response

@@ -37,6 +37,7 @@ class Aiochat:
             "seconds": seconds,
             "warmup": workload.warmup,
             "pid": server.pid,
+            "codec": workload.codec,
         }
         url = f"{scheme}://127.0.0.1:{server.port}/ws"
         return [sys.executable, "-m", "aiochat", "loadtest", url, *_flags(flags), "--json"]
@@ -49,6 +50,7 @@ class Aiochat:
             "p99_ms": printed["latency_ms"] and printed["latency_ms"]["p99"],
             "dropped": printed["dropped_clients"],
             "wrong": printed["lost"] + printed["doubled"] + printed["out_of_order"],
+            "unacknowledged": printed["unacknowledged"],
             "memory_kb": None if memory is None else memory / 1000,
             "connect_us": printed["connect_cpu_us"],
             "meter_cpu_percent": printed["meter_cpu_percent"],
@@ -63,6 +65,8 @@ class Wsload(NamedTuple):
     def command(self, workload: Workload, seconds: float, server: Running) -> list[str]:
         if workload.tls:
             raise MeterError("wsload does not speak TLS")
+        if workload.codec != "text":
+            raise MeterError("wsload is run with text alone")
         load = {"rate": workload.rate} if workload.rate else {"window": workload.window}
         flags = {
             "port": server.port,

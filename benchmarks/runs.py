@@ -76,6 +76,10 @@ class Bench(NamedTuple):
 
 @contextlib.contextmanager
 def _environment(workload: Workload) -> Iterator[Mapping[str, str]]:
+    if workload.sqlite:
+        with tempfile.TemporaryDirectory() as folder:
+            yield {**workload.environment, "AIOCHAT_STORE__URL": f"sqlite:///{folder}/chat.db"}
+        return
     if not workload.tls:
         yield workload.environment
         return

@@ -41,6 +41,8 @@ class Workload(NamedTuple):
     rounds: int = 0  # if 0, what --rounds says
     environment: Mapping[str, str] = {}
     tls: bool = False
+    codec: str = "text"
+    sqlite: bool = False  # our room log is a file, not memory
     slow_reader: bool = False
 
     @property
@@ -96,6 +98,32 @@ WORKLOADS: Final = (
         window=5,
         measures=FAN_OUT,
         figures=(against("floor", CPU, f"{CPU_TEXT}, times the floor's", 1.7), NOBODY),
+    ),
+    Workload(
+        "json",
+        "200 clients, 20 x 20 in flight, JSON, acks, SQLite",
+        clients=200,
+        senders=20,
+        window=20,
+        codec="json",
+        sqlite=True,
+        measures=FAN_OUT,
+        figures=(
+            against("floor", CPU, f"{CPU_TEXT}, times the JSON floor's", 1.8),
+            against("uwebsockets", CPU, f"{CPU_TEXT}, times uWebSockets'", 1 / 10),
+            ours("wrong", "lost, doubled, disordered", 0),
+            ours("unacknowledged", "messages not acknowledged", 0),
+        ),
+    ),
+    Workload(
+        "json-memory",
+        "the same without the file",
+        clients=200,
+        senders=20,
+        window=20,
+        codec="json",
+        measures=FAN_OUT,
+        figures=(ours("unacknowledged", "messages not acknowledged", 0),),
     ),
     Workload(
         "light",

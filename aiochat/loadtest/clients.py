@@ -19,6 +19,8 @@ NO_CODE: Final = 1005
 TOO_BIG: Final = 1009
 NORMAL: Final = (1000).to_bytes(2, "big")
 _MARKER: Final = lines.MARKER[0]
+_COMPLAINTS: Final = (b"! ", b'{"type":"error"')
+_ACK: Final = b'{"type":"ack"'
 
 
 def now_us() -> int:
@@ -30,14 +32,14 @@ def _close_code(payload: bytes) -> int:
 
 
 class Complaints:
-    """Lines beginning with `! `: the server refused something."""
+    """Lines beginning with `! `, and `error` events: the server refused something."""
 
     def __init__(self) -> None:
         self.count = 0
         self.first = ""
 
     def take(self, line: bytes) -> None:
-        if line.startswith(b"! "):
+        if line.startswith(_COMPLAINTS):
             self.first = self.first or line.decode(errors="replace")
             self.count += 1
 
@@ -45,13 +47,14 @@ class Complaints:
 class Sender:
     """Numbers, stamps and writes messages; in a closed loop each echo of its own is followed by a new one."""
 
-    def __init__(self, number: int, size: int) -> None:
+    def __init__(self, number: int, frames: lines.LineFrames) -> None:
         self.number = number
         self.key = lines.key(number)
         self.sent = 0
+        self.acknowledged = 0
         self.refilling = False
         self.transport: asyncio.Transport
-        self._frames = lines.LineFrames(size)
+        self._frames = frames
 
     def send(self, count: int, sent_us: int) -> None:
         if not self.transport.is_closing():
@@ -62,6 +65,10 @@ class Sender:
     def echoed(self, count: int) -> None:
         if self.refilling and count:
             self.send(count, now_us())
+
+    def answered(self, payload: bytes) -> None:
+        """What came has no message in it: there may be acks."""
+        self.acknowledged += payload.count(_ACK)
 
 
 class Client:
@@ -157,9 +164,11 @@ class CountingClient(Client, asyncio.BufferedProtocol):
         count = payload.count(_MARKER)
         self.delivered += count
         if not count:
-            self.complaints.take(payload)
-        elif self.sender is not None:
+            for line in payload.split(b"\n"):
+                self.complaints.take(line)
+        if self.sender is not None:
             self.sender.echoed(payload.count(self.sender.key))
+            self.sender.answered(payload)
 
 
 class CheckingClient(Client, WSListener):
@@ -215,6 +224,8 @@ class CheckingClient(Client, WSListener):
         at = line.find(lines.MARKER)
         if at < 0:
             self.complaints.take(line)
+            if self.sender is not None:
+                self.sender.answered(line)
         else:
             self._check(line[at:])
 

@@ -12,6 +12,7 @@ import msgspec
 from picows import WSError, ws_connect
 from picows.url import WSParsedURL
 
+from aiochat.loadtest import lines
 from aiochat.loadtest.clients import CheckingClient, Complaints, CountingClient, Entrance, Sender, SlowClient
 from aiochat.loadtest.histogram import Histogram
 from aiochat.loadtest.plan import SCHEMES, Workload
@@ -24,6 +25,8 @@ CONNECT_SECONDS: Final = 30
 CLIENTS_PER_ADDRESS: Final = 20_000  # of some 28,000 ports that a source address has
 SLOW_BUFFER_BYTES: Final = 4096
 LARGEST_FRAME_BYTES: Final = 64 << 20
+_ONLY_ROOM: Final = "room-0"  # of clients that have to name one
+_SUBPROTOCOLS: Final = {lines.TEXT_CODEC: {}, lines.JSON_CODEC: {"Sec-WebSocket-Protocol": "aiochat.v1.json"}}
 
 
 AnyClient = CountingClient | CheckingClient | SlowClient
@@ -36,18 +39,27 @@ class Target(msgspec.Struct, frozen=True):
     address: tuple[str, int]
     family: int
 
-    def room_url(self, room: int, rooms: int) -> str:
+    def room_url(self, room: str) -> str:
+        """Of no room: the URL as it was given."""
         parts = urlsplit(self.url)
-        path = parts.path if rooms == 1 else f"{parts.path.rstrip('/')}/room-{room}"
+        path = f"{parts.path.rstrip('/')}/{room}" if room else parts.path
         return parts._replace(scheme=SCHEMES[parts.scheme], path=path, fragment="").geturl()
 
 
 class Verdict(msgspec.Struct):
-    """Deliveries that went wrong; the slow and the dropped clients are not judged."""
+    """What went wrong; the slow and the dropped clients are not judged."""
 
     lost: int = 0
     doubled: int = 0
     out_of_order: int = 0
+    unacknowledged: int = 0
+
+
+def room_name(workload: Workload, room: int) -> str:
+    """Of the room of this number; empty where clients come into one without naming it."""
+    if workload.rooms > 1:
+        return f"room-{room}"
+    return "" if workload.codec == lines.TEXT_CODEC else _ONLY_ROOM
 
 
 def checked(workload: Workload) -> set[int]:
@@ -88,7 +100,9 @@ class Crew:
         room = number % plan.rooms
         if number >= plan.clients - plan.slow:
             return SlowClient(room)
-        sender = Sender(number, plan.size) if number < plan.senders else None
+        sender = None
+        if number < plan.senders:
+            sender = Sender(number, lines.LineFrames(plan.size, plan.codec, room_name(plan, room)))
         if number in self.checked:
             return CheckingClient(room, sender, plan.size, self.latencies, self.complaints)
         return CountingClient(room, sender, plan.size, self.buffer, self.complaints)
@@ -117,7 +131,8 @@ class Crew:
         async with asyncio.timeout(CONNECT_SECONDS):
             await ws_connect(
                 lambda request, response: listener,
-                self.target.room_url(client.room, self.workload.rooms),
+                self.target.room_url(room_name(self.workload, client.room)),
+                extra_headers=_SUBPROTOCOLS[self.workload.codec],
                 ssl_context=self.trusting,
                 websocket_handshake_timeout=None,
                 max_frame_size=LARGEST_FRAME_BYTES,
@@ -149,13 +164,25 @@ class Crew:
     def behind(self, sent: Mapping[int, int]) -> bool:
         """Whether somebody still waits for messages of these senders."""
         expected = self._expected(sent)
-        return any(c.delivered < sum(expected[c.room].values()) for c in self.readers if c.close_code is None)
+        readers = [client for client in self.readers if client.close_code is None]
+        return any(
+            client.delivered < sum(expected[client.room].values()) or self._unacknowledged(client) for client in readers
+        )
+
+    def _unacknowledged(self, client: AnyClient) -> int:
+        sender = client.sender
+        return (
+            0
+            if sender is None or self.workload.codec == lines.TEXT_CODEC
+            else max(0, sender.sent - sender.acknowledged)
+        )
 
     def judge(self, sent: Mapping[int, int]) -> Verdict:
         expected, verdict = self._expected(sent), Verdict()
         for client in self.readers:
             if client.close_code is not None:
                 continue
+            verdict.unacknowledged += self._unacknowledged(client)
             if isinstance(client, CheckingClient):
                 verdict.lost += client.order.lost(expected[client.room])
                 verdict.doubled += client.order.doubled

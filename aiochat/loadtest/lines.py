@@ -12,6 +12,9 @@ from collections.abc import Iterator
 from typing import Final
 
 MARKER: Final = b"~"
+TEXT_CODEC: Final = "text"
+JSON_CODEC: Final = "json"
+CODECS: Final = (TEXT_CODEC, JSON_CODEC)
 KEY_BYTES: Final = 5  # marker and sender: what each line of one sender, and no other text, begins with
 _FIELDS: Final = struct.Struct(">HIQ")
 HEAD_BYTES: Final = len(MARKER) + 2 * _FIELDS.size
@@ -58,14 +61,18 @@ def client_frame(first_byte: int, payload: bytes) -> bytes:
 
 
 class LineFrames:
-    """Frames with lines of one size, as a client sends them; only the fields differ."""
+    """Frames with lines of one size, as a client sends them; only the fields differ. As JSON they are published."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, codec: str = TEXT_CODEC, room: str = "") -> None:
         letters = itertools.islice(itertools.cycle(string.ascii_lowercase), size - HEAD_BYTES)
         line = MARKER + bytes(HEAD_BYTES - 1) + "".join(letters).encode()
-        frame = client_frame(TEXT, line)
-        self.before = frame[: len(frame) - size + 1]
-        self.after = frame[len(frame) - size + HEAD_BYTES :]
+        before, after = (
+            (b"", b"") if codec == TEXT_CODEC else (b'{"type":"publish","room":"%b","text":"' % room.encode(), b'"}')
+        )
+        frame = client_frame(TEXT, before + line + after)
+        start = len(frame) - len(line) - len(after)
+        self.before = frame[: start + 1]
+        self.after = frame[start + HEAD_BYTES :]
 
     def frame(self, sender: int, sequence: int, sent_us: int) -> bytes:
         return self.before + hexlify(_FIELDS.pack(sender, sequence, sent_us)).translate(_MASKED) + self.after

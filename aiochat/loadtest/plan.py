@@ -3,7 +3,7 @@
 import argparse
 import math
 import os
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import msgspec
@@ -31,6 +31,7 @@ class Workload(msgspec.Struct, frozen=True):
     seconds: float = 5.0
     warmup: float = 1.0
     slow: int = 0
+    codec: str = lines.TEXT_CODEC
     processes: int = 1
 
 
@@ -41,7 +42,7 @@ SUITE: Final = (
     Workload("small rooms", clients=1000, senders=1000, window=1, rooms=500, seconds=3),
     Workload("idle", clients=2000, senders=0, window=0, seconds=1, warmup=0),
 )
-_FLAGS: Final = ("clients", "senders", "window", "rate", "size", "rooms", "seconds", "warmup", "slow")
+_FLAGS: Final = ("clients", "senders", "window", "rate", "size", "rooms", "seconds", "warmup", "slow", "codec")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -62,6 +63,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--seconds", "D", "seconds that are measured", DEFAULT.seconds, float)
     add("--warmup", "W", "seconds of the same load before them", DEFAULT.warmup, float)
     add("--slow", "K", "how many of the clients read nothing after the handshake", DEFAULT.slow)
+    parser.add_argument(
+        "--codec", choices=lines.CODECS, help="what the clients speak; of json the acks are counted (text)"
+    )
     add("--processes", "P", "processes that run the clients", f"{default_processes()} on this machine")
     add("--pid", "SERVER_PID", "process of the server at URL, for its CPU and memory", "not measured")
     parser.add_argument(
@@ -89,7 +93,7 @@ def workloads(arguments: argparse.Namespace) -> list[Workload]:
     return plans
 
 
-def _custom(given: dict[str, float]) -> Workload:
+def _custom(given: dict[str, Any]) -> Workload:
     if "window" in given and "rate" in given:
         raise PlanError("--window (closed loop) and --rate (open loop) exclude each other")
     if given.get("window", 1) < 1:

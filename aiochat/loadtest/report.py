@@ -36,6 +36,7 @@ class Result(msgspec.Struct, frozen=True):
     lost: int
     doubled: int
     out_of_order: int
+    unacknowledged: int
     dropped_clients: int
     close_codes: dict[int, int]
     errors: int
@@ -48,7 +49,9 @@ class Result(msgspec.Struct, frozen=True):
 
     @property
     def clean(self) -> bool:
-        return not (self.lost or self.doubled or self.out_of_order or self.dropped_clients or self.errors)
+        return not any(
+            (self.lost, self.doubled, self.out_of_order, self.unacknowledged, self.dropped_clients, self.errors)
+        )
 
 
 def latency(histogram: Histogram) -> Latency | None:
@@ -107,6 +110,8 @@ def verdict(result: Result) -> list[str]:
     faults = {"lost": result.lost, "doubled": result.doubled, "out of order": result.out_of_order}
     wrong = ", ".join(f"{count:,} {fault}" for fault, count in faults.items() if count)
     said = [f"{wrong} (counted for each receiver)" if wrong else "nothing lost, doubled or out of order"]
+    if result.unacknowledged:
+        said.append(f"{result.unacknowledged:,} messages were not acknowledged")
     if result.dropped_clients:
         codes = ", ".join(f"{count} with {code}" for code, count in sorted(result.close_codes.items()))
         said.append(f"{result.dropped_clients:,} clients were dropped: {codes}")

@@ -150,6 +150,7 @@ def _result(plan: Workload, pinned: bool, looks: Looks | None, loaded: list[Load
         lost=sum(each.verdict.lost for each in judged),
         doubled=sum(each.verdict.doubled for each in judged),
         out_of_order=sum(each.verdict.out_of_order for each in judged),
+        unacknowledged=sum(each.verdict.unacknowledged for each in judged),
         dropped_clients=dropped.total(),
         close_codes=dict(dropped),
         errors=sum(each.errors for each in judged),
