@@ -49,14 +49,18 @@ test: .venv/.test parts-for-root tests/node_modules/.complete ## all but the slo
 test-faults: .venv/.test parts-for-root tests/node_modules/.complete ## the slow tests of what goes wrong [ARGS=...]
 	@$(PY) -m pytest -m faults $(ARGS)
 
-lint: .venv/.lint ## style and types
+lint: .venv/.lint ## style, types, and whether the description of the protocol is current
 	@$(PY) -m ruff format --check .
 	@$(PY) -m ruff check .
 	@$(PY) -m mypy
+	@$(PY) -m aiochat.schema --check
 
 format: .venv/.lint ## rewrite the code in the style that lint asks for
 	@$(PY) -m ruff check --fix-only --quiet .
 	@$(PY) -m ruff format .
+
+protocol: .venv/.server ## write what aiochat/messages.py says into docs/protocol.md and the JSON Schema
+	@$(PY) -m aiochat.schema
 
 loadtest: .venv/.loadtest ## measure the server under load [ARGS="--clients 1000"]
 	@exec $(PY) -m aiochat loadtest $(ARGS)
@@ -121,4 +125,4 @@ $(PY):
 
 # The recipes share .venv.
 .NOTPARALLEL:
-.PHONY: help run chat test test-faults lint format loadtest bench lock wheel parts clean parts-for-root
+.PHONY: help run chat test test-faults lint format protocol loadtest bench lock wheel parts clean parts-for-root

@@ -10,9 +10,12 @@
     connection    one upgraded socket: the take-over, bytes in, batches out, close
     keepalive     one timer for all connections
     hub           the one coroutine that owns rooms and clients
-    commands      what each command does in its turn; joining: how a client comes into a room and catches up
-    logqueue      what waits for the room log
-    room  client  state only, no sockets; presence: who came and went; sessions: the tokens to resume with
+    commands      what each command does in its turn
+    joining       how a client comes into a room and catches up; greeting: how its session begins and goes on
+    publishing    what the embedding application says
+    logqueue      what waits for the room log; fanout: what it answers, to everybody
+    room  client  state only, no sockets; tail: the newest entries of a room; presence: who came and went
+    sessions      the signed tokens to resume with
     roomlog/      what was said: the contract and its engines
     directory/    who is where: the names taken in each room
     codecs/       bytes to commands, events to bytes; outbox: what goes out to one client, within bounds

@@ -38,14 +38,14 @@ class Chat:
         """
         if text is None and data is None:
             raise ValueError("a message has text, data or both")
-        return await self._running.publish(room_name(room), text, data)
+        return await self._running.publishing.publish(room_name(room), text, data)
 
     async def erase(self, room: str, offset: int) -> int:
         """Take back the message at `offset`; return the offset of the erasure once it is in the room log.
 
         Raises `Reply`: `bad_room`, `no_such_message`, or `unavailable` while the log does not take it.
         """
-        return await self._running.erase(room_name(room), offset)
+        return await self._running.publishing.erase(room_name(room), offset)
 
     @property
     def _running(self) -> Hub:
@@ -67,7 +67,7 @@ class Chat:
             task.cancel()
         await asyncio.wait(tasks)
         if hub is not None:
-            hub.abandon()
+            hub.publishing.abandon()
         await self._log.close()
 
     def _end(self, reason: str) -> None:

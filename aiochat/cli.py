@@ -1,4 +1,4 @@
-"""The `aiochat` command: serve | chat | loadtest | config."""
+"""The `aiochat` command: serve | chat | loadtest | backup | config."""
 
 import argparse
 import sys
@@ -11,6 +11,7 @@ from aiochat.config import Config, as_toml, defaults, load
 from aiochat.errors import ConfigError, StartError
 from aiochat.loadtest.plan import add_arguments
 from aiochat.memory import largest_memory_bytes
+from aiochat.roomlog.engines import file_path
 from aiochat.serve import serve as run_server
 from aiochat.terminal import chat as run_chat
 
@@ -38,6 +39,13 @@ def _parser() -> argparse.ArgumentParser:
     _add_settings(serve)
     serve.set_defaults(run=_serve)
 
+    backup = commands.add_parser(
+        "backup", help="copy what was said", description="Copy the room log into FILE, while the server runs or not."
+    )
+    backup.add_argument("file", type=Path, metavar="FILE", help="which must not exist yet")
+    _add_store(backup)
+    backup.set_defaults(run=_backup)
+
     config = commands.add_parser(
         "config",
         help="print the settings in force",
@@ -58,14 +66,18 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_settings(parser: argparse.ArgumentParser) -> None:
-    default = defaults()
+def _add_store(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--config", type=Path, metavar="FILE", help="settings that differ from the defaults, in TOML; default: none"
     )
+    parser.add_argument("--store", metavar="URL", help=f"the room log; default: {defaults()['store']['url']}")
+
+
+def _add_settings(parser: argparse.ArgumentParser) -> None:
+    default = defaults()
+    _add_store(parser)
     parser.add_argument("--host", help=f"where to listen; default: {default['server']['host']}")
     parser.add_argument("--port", help=f"0 takes a free one; default: {default['server']['port']}")
-    parser.add_argument("--store", metavar="URL", help=f"the room log; default: {default['store']['url']}")
     parser.add_argument(
         "--log-level", metavar="LEVEL", help=f"debug, info, warning or error; default: {default['logging']['level']}"
     )
@@ -94,6 +106,18 @@ def _settings(parsed: argparse.Namespace) -> Config:
 
 def _serve(parsed: argparse.Namespace) -> int:
     run_server(_settings(parsed))
+    return 0
+
+
+def _backup(parsed: argparse.Namespace) -> int:
+    from aiochat.roomlog.backup import back_up
+
+    config = load(parsed.config, {} if parsed.store is None else {"store": {"url": parsed.store}})
+    source = file_path(config)
+    if source is None:
+        raise StartError(f"store.url is {config.store.url}, and only a sqlite: file can be copied")
+    size = back_up(source, parsed.file)
+    print(f"{parsed.file} holds a copy of {source}, {size / (1 << 20):.1f} MiB")
     return 0
 
 

@@ -114,7 +114,9 @@ def _direct(hub: "Hub", client: Client, command: Direct) -> None:
     if not command.text and command.data is None:
         raise Reply("bad_message", "a message has text, data or both", field="text")
     if command.name is not None:
-        room = _room_of(client, command.room if command.room is not None else HERE)
+        if command.room is None:
+            raise Reply("bad_message", "direct by name takes the room, too", field="room")
+        room = _room_of(client, command.room)
         targets: Sequence[Client] = [_called(hub, room, command.name)]
         where, sender = room.name, room.members[client]
     else:

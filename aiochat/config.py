@@ -29,6 +29,7 @@ DEFAULT_FILE: Final = next(
 )
 _ENVIRONMENT_PREFIX: Final = "AIOCHAT_"
 _NESTED: Final = "__"
+_SQLITE: Final = "sqlite:///"
 _ENVELOPE_BYTES: Final = 1024  # what an encoded message holds beside its text: room, name, offset, field names
 
 
@@ -130,8 +131,17 @@ class Batch(_Section):
     max_bytes: Positive
 
 
+def _store_url(url: str) -> str:
+    """Checked as far as a file is concerned; which schemes there are, the room log knows."""
+    if url.startswith("sqlite:"):
+        slashes, _, path = url.partition(_SQLITE)
+        if slashes or not path or path.endswith("/") or re.search(r"[\0?#]|^:memory:$", path):
+            raise ValueError("sqlite:///FILE, relative, or sqlite:////FILE, absolute")
+    return url
+
+
 class Store(_Section):
-    url: str
+    url: Annotated[str, AfterValidator(_store_url)]
     synchronous: Literal["normal", "full"]
     max_keys: Positive
     pending_messages: Positive
@@ -238,7 +248,16 @@ def load(file: str | Path | None = None, flags: Mapping[str, Any] | None = None)
         config: Config = layered(**(flags or {}))
     except ValidationError as error:
         raise ConfigError(_in_one_line(error)) from None
-    return config
+    return _at_home(config, Path.cwd() if file is None else Path(file).absolute().parent)
+
+
+def _at_home(config: Config, home: Path) -> Config:
+    """With the store's file, if it is relative, in that directory."""
+    scheme, _, path = config.store.url.partition(_SQLITE)
+    if scheme or not path:
+        return config
+    url = f"{_SQLITE}{home / path}"
+    return config.model_copy(update={"store": config.store.model_copy(update={"url": url})})
 
 
 def _readable(file: Path) -> Path:

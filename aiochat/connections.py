@@ -93,11 +93,11 @@ class Connections:
         )
 
     def _every_second(self) -> None:
-        self.backlog.check_stalls()
-        self.hub.check()
-        if self._has_dropped:
+        if self._has_dropped:  # a second ago at most: the hub has let go of them, too
             self._has_dropped = False
             give_back()
+        self.backlog.check_stalls()
+        self.hub.check()
 
 
 def _set_socket_options(transport: asyncio.Transport, settings: SocketSettings) -> None:

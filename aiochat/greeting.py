@@ -77,7 +77,7 @@ class Greeter:
         allowed = hub.config.limits.max_rooms_per_client
         if len(command.rooms) > allowed:
             raise Reply("too_many_rooms", f"a client may be in {allowed} rooms at once", field="rooms")
-        names = claims.names | self._replace(claims.client)
+        names = claims.names | self._replace(claims.client, client)
         del hub.clients[client.id]
         client.id, client.name, client.user = claims.client, claims.name, claims.user
         hub.clients[client.id] = client
@@ -85,11 +85,11 @@ class Greeter:
         hub.answer(client, Resumed(id=command.id, client=client.id))
         _Return(hub, client, command, names).next_room()
 
-    def _replace(self, id: str) -> dict[str, str]:
-        """End the older connection of a session, if it still lives; the names it had in its rooms."""
+    def _replace(self, id: str, client: Client) -> dict[str, str]:
+        """End the older connection of the session that is `client`'s now, if it lives; the names it had in its rooms."""
         hub = self._hub
         old = hub.clients.get(id)
-        if old is None:
+        if old is None or old is client:
             return {}
         called = ((room.name, room.members[old].name) for room in old.rooms)
         names = {room: name for room, name in called if name is not None}

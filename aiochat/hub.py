@@ -8,9 +8,8 @@ import time
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
-import msgspec
 import structlog
 
 from aiochat.client import Client
@@ -18,7 +17,7 @@ from aiochat.codecs import event_batches
 from aiochat.commands import COMMANDS, cost_of
 from aiochat.config import Config
 from aiochat.directory import Directory
-from aiochat.errors import Close, Reply, unavailable
+from aiochat.errors import Close, Reply
 from aiochat.fanout import FanOut
 from aiochat.greeting import Greeter
 from aiochat.joining import Coming, depart, enter
@@ -26,8 +25,9 @@ from aiochat.limits import Budget, Strikes
 from aiochat.logqueue import LogQueue
 from aiochat.messages import Command, Error, Event, Join, Left, RoomInfo, Sender
 from aiochat.presence import PresenceBoard
+from aiochat.publishing import Publishing
 from aiochat.room import Room
-from aiochat.roomlog import Draft, RoomLog, content_bytes
+from aiochat.roomlog import RoomLog
 from aiochat.tail import Tails
 
 _INBOX_BYTES_PER_CLIENT: Final = 128 << 10
@@ -49,6 +49,7 @@ class Hub:
         self.log = LogQueue(config.store, log, self._loop.time, self.later)
         self.tails = Tails(config.history)
         self.fanout = FanOut(self)
+        self.publishing = Publishing(self)
         self.greeter = Greeter(self, config.security.session_secret.encode() or log.secret)
         self.behind: dict[tuple[Client, Room], float] = {}  # members not live yet, and until when they may take to be
         self.presence = PresenceBoard(
@@ -63,7 +64,6 @@ class Hub:
         self._items: deque[Callable[[], object]] = deque()  # joins and losses of connections, the log's answers
         self._held: dict[Client, None] = {}  # whose connections stopped reading until their commands are taken
         self._answering: list[Client] = []
-        self._publishing: set[asyncio.Future[int]] = set()  # calls of `publish` under way
         self.room_list: tuple[RoomInfo, ...] | None = None  # one for all who ask in this turn
         self.now = 0.0  # loop time of this turn
         self.ts = 0  # wall clock of this turn, Unix milliseconds
@@ -106,35 +106,7 @@ class Hub:
         self._held[client] = None
         self._wake()
 
-    # What the embedding application calls.
-
-    def publish(self, room: str, text: str | None, data: Any) -> asyncio.Future[int]:
-        """Publish a message of nobody's; the future has its offset, or a `Reply` `unavailable`.
-
-        Raises `TypeError` where `data` is not what JSON can say.
-        """
-        published: asyncio.Future[int] = self._loop.create_future()
-        copied = None if data is None else msgspec.json.decode(msgspec.json.encode(data))
-        draft = Draft(Sender(), text, copied, _wall_clock_ms(), content_bytes(text, copied), published)
-        return self._submit_draft(room, draft, published)
-
-    def erase(self, room: str, target: int) -> asyncio.Future[int]:
-        """Take back the message at offset `target`; the future has the offset of the erasure, or a `Reply`."""
-        published: asyncio.Future[int] = self._loop.create_future()
-        draft = Draft(Sender(), None, None, _wall_clock_ms(), 0, published, target=target)
-        return self._submit_draft(room, draft, published)
-
-    def _submit_draft(self, room: str, draft: Draft, published: asyncio.Future[int]) -> asyncio.Future[int]:
-        self._publishing.add(published)
-        published.add_done_callback(self._publishing.discard)
-        self.later(partial(self._publish, room, draft))
-        return published
-
-    def abandon(self) -> None:
-        """The chat is over: whoever still waits for a `publish` is told."""
-        for published in list(self._publishing):
-            if not published.done():
-                published.set_exception(unavailable("the chat has stopped"))
+    # What the application calls at its end.
 
     def flush(self) -> asyncio.Future[None]:
         """Done when everything that has arrived so far has been fanned out."""
@@ -173,7 +145,7 @@ class Hub:
         """Apply everything that has arrived; awaits nothing but a breath for the loop within a large fan-out."""
         self.now = self._loop.time()
         self.room_list = None
-        self.ts = _wall_clock_ms()
+        self.ts = time.time_ns() // 1_000_000
         self._apply_commands()
         while True:
             await self._apply_items()
@@ -275,6 +247,7 @@ class Hub:
             client.bad_messages = client.bad_messages or Strikes()
             if client.bad_messages.add(*_BAD_MESSAGES_ALLOWED, self.now):
                 self.cut_off(client)
+                self.flush_answers()
                 client.outbox.close(Close.BAD_REQUEST, "too many bad messages")
 
     def _attach(self, client: Client, room: str | None) -> None:
@@ -379,15 +352,3 @@ class Hub:
                     client.outbox.send(batch)
             except Exception:
                 _log.exception("answers_failed", client=client.id)
-
-    def _publish(self, name: str, draft: Draft) -> None:
-        room = self.room(name)
-        try:
-            self.log.add(room, draft)
-        except Reply:
-            self.fanout.refuse([draft])
-            self.forget_if_idle(room)
-
-
-def _wall_clock_ms() -> int:
-    return time.time_ns() // 1_000_000

@@ -4,7 +4,7 @@ The name is claimed, then what was said is read: from the room's tail in memory 
 in a later turn. Then the client is a member; it is live if what it was given ends where delivery stands.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import takewhile
@@ -110,11 +110,12 @@ class _Entrance:
         if self._since is None:
             self._admit(page.entries)
             return
+        entries = self._affordable(reversed(page.entries))[::-1]
         gap = Gap(room=self._room, epoch=page.epoch, offset=page.newest)
         if self._since.epoch == page.epoch and self._since.offset <= page.newest:
-            first = page.entries[0].offset if page.entries else page.newest + 1
+            first = entries[0].offset if entries else page.newest + 1
             gap = Gap(room=self._room, epoch=page.epoch, from_=self._since.offset + 1, to=first - 1)
-        self._admit(page.entries, gap)
+        self._admit(entries, gap)
 
     def _caught_up(self, result: Page | StoreError) -> None:
         """What it missed is known, or its first page, unless the log does not hold that any more."""
@@ -124,9 +125,17 @@ class _Entrance:
         elif since is None or since.epoch != result.epoch or not result.oldest - 1 <= since.offset <= result.newest:
             read(self._hub, self._room, self._arrived, limit=self._limit)
         else:
-            entries = tuple(first_page(iter(result.entries), PAGE_ENTRIES, self._coming.max_bytes))
+            entries = self._affordable(iter(result.entries))
             last = entries[-1].offset if entries else since.offset
             self._admit(entries, recovered=True, more=last < self._hub.room(self._room).delivered)
+
+    def _affordable(self, entries: Iterator[Entry]) -> tuple[Entry, ...]:
+        """The first ones that make a page, or what `resume` leaves of it to this room."""
+        max_bytes = self._coming.max_bytes
+        page = first_page(entries, PAGE_ENTRIES, max_bytes)
+        if max_bytes < PAGE_BYTES and sum(map(entry_bytes, page)) > max_bytes:
+            return ()
+        return tuple(page)
 
     def _admit(
         self, entries: tuple[Entry, ...], gap: Gap | None = None, *, recovered: bool = False, more: bool = False
@@ -136,7 +145,8 @@ class _Entrance:
         if client.is_cut_off:
             self._give_up(room)
             return
-        if client not in room.members:
+        is_new = client not in room.members
+        if is_new:
             self._become_member(room)
         if more:
             room.fall_behind(client)
@@ -161,6 +171,8 @@ class _Entrance:
                 more=more if is_catching_up else None,
             )
             hub.answer(client, joined)
+        if is_new and self._coming.then is None and self._name != client.name:
+            hub.greeter.give_session(client)  # to come back under this name
         self._done(sum(map(entry_bytes, entries)))
 
     def _become_member(self, room: Room) -> None:
@@ -183,8 +195,11 @@ class _Entrance:
             self._hub.answer(self._client, Left(room=self._room, reason="unavailable"))
 
     def _give_up(self, room: Room) -> None:
-        if self._name is not None and self._client not in room.members:
-            self._hub.directory.release(room.name, self._name, self._client.id)
+        name, id = self._name, self._client.id
+        heir = self._hub.clients.get(id)  # who resumed the session meanwhile has the name, or will have it
+        is_inherited = heir is not None and heir is not self._client and (heir.waiting or heir in room.members)
+        if name is not None and self._client not in room.members and not is_inherited:
+            self._hub.directory.release(room.name, name, id)
         self._hub.forget_if_idle(room)
         self._done(0)
 

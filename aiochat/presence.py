@@ -85,9 +85,11 @@ class PresenceBoard:
         person = _person(sender)
         if changes is None or not person or _is_there(room, sender):
             return
-        changes.renamed.pop(person, None)
-        if changes.came.pop(person, None) is None:
-            changes.went[person] = sender
+        if changes.came.pop(person, None) is not None:
+            return
+        renaming = changes.renamed.pop(person, None)
+        known = sender if renaming is None else Sender(sender.client, renaming.was, sender.user)
+        changes.went[_person(known)] = known
 
     def lost(self, room: Room, sender: Sender) -> None:
         """A member's connection was lost: it has the grace to come back."""
@@ -114,7 +116,8 @@ class PresenceBoard:
         else:
             earlier = changes.renamed.pop(before, None)
             first = was.name if earlier is None else earlier.was
-            changes.renamed[person] = Renaming(now.client, first, now.name, now.user)
+            if first != now.name:
+                changes.renamed[person] = Renaming(now.client, first, now.name, now.user)
 
     def typing(self, room: Room, sender: Sender) -> None:
         """A member types."""

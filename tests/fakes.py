@@ -1,12 +1,15 @@
 """What stands in for sockets and stores where a test looks at the pure cores alone."""
 
+import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from aiochat.config import Config
 from aiochat.errors import StoreError
+from aiochat.messages import Message, Sender
 from aiochat.outbox import Outbox
-from aiochat.roomlog import Answer, Draft, Page, RoomLog
+from aiochat.roomlog import Answer, Appended, Draft, Page, RoomLog
 from aiochat.roomlog.memory import MemoryLog
 from tests.wire import Frame, frames_of
 
@@ -59,6 +62,9 @@ class Owner:
         self.sealings.append((code, reason))
         self.queued_bytes = self.outbox.queued_bytes
 
+    def farewell(self, code: int, reason: str) -> bytes:
+        return b""
+
 
 class SlowLog(RoomLog):
     """A room log that answers when the test says so, one call at a time, in the order of the calls."""
@@ -67,13 +73,35 @@ class SlowLog(RoomLog):
         self.calls: deque[Callable[[StoreError | None], None]] = deque()
         self.batches: list[Mapping[str, Sequence[Draft]]] = []  # of all calls of `append`
         self._log = MemoryLog(config)
+        self.secret = self._log.secret
 
-    def append(self, batch: Mapping[str, Sequence[Draft]], answer: Answer[dict[str, Page]]) -> None:
+    @property
+    def epoch(self) -> str:
+        """Of every room."""
+        return f"{self._log._name}0"
+
+    @epoch.setter
+    def epoch(self, epoch: str) -> None:
+        self._log._name = epoch.removesuffix("0")
+
+    async def open(self, on_end: Callable[[str], None]) -> None:
+        pass
+
+    def append(self, batch: Mapping[str, Sequence[Draft]], answer: Answer[Mapping[str, Appended]]) -> None:
         self.batches.append(batch)
         self.calls.append(lambda error: answer(error) if error else self._log.append(batch, answer))
 
-    def read(self, room: str, limit: int, answer: Answer[Page]) -> None:
-        self.calls.append(lambda error: answer(error) if error else self._log.read(room, limit, answer))
+    def read(
+        self, room: str, answer: Answer[Page], *, limit: int, before: int | None = None, after: int | None = None
+    ) -> None:
+        read = partial(self._log.read, room, answer, limit=limit, before=before, after=after)
+        self.calls.append(lambda error: answer(error) if error else read())
+
+    def fill(self, room: str, count: int) -> tuple[Message, ...]:
+        """Let the room have said so much already."""
+        drafts = [Draft(Sender("c0"), str(number), None, time.time_ns() // 1_000_000, 1, None) for number in range(count)]
+        self._log.append({room: drafts}, lambda result: None)
+        return tuple(Message(room, number + 1, 0, Sender("c0"), str(number)) for number in range(count))
 
     async def close(self) -> None:
         while self.calls:

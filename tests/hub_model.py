@@ -4,24 +4,31 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any, Final
 
 from aiochat import messages as m
 
-MAX_ROOMS = 2  # of one client, unless its codec has a single one
-Page = tuple[int, tuple[m.Message, ...]]  # the newest offset, and messages
+MAX_ROOMS: Final = 2  # of one program
+PAGE_ENTRIES: Final = 3
+TAIL_MESSAGES: Final = 4
+ON_JOIN: Final = 2  # what a program is given that does not say how many; a named text client gets 20
+EPOCH: Final = "e0"
+Entries = tuple[m.Entry, ...]
+Page = tuple[int, Entries]  # the newest offset, and messages
 
 
 @dataclass
 class Person:
-    """One client; `told` is all it should have been sent, in order."""
+    """One client; `told` is all it should have been sent, in order, but for its greeting."""
 
     id: str
-    single_room: bool
+    is_text: bool
     name: str | None
     rooms: list[str] = field(default_factory=list)
     commands: list[m.Command] = field(default_factory=list)
     told: list[m.Event] = field(default_factory=list)
     is_waiting: bool = True  # for the log
+    is_applying: bool = False
     is_leaving: bool = False
     is_gone: bool = False
 
@@ -30,18 +37,58 @@ class Person:
             self.told.append(event)
 
 
+class Room:
+    """Who is in it, who of them is given what is delivered, up to where that has come, and what memory holds of it."""
+
+    def __init__(self) -> None:
+        self.members: dict[str, m.Sender] = {}  # in the order of their coming
+        self.live: set[str] = set()
+        self.delivered: int | None = None  # not known yet
+        self.tail: list[Entries] | None = None
+
+    @property
+    def stands_at(self) -> int:
+        return self.delivered or 0
+
+    def keep(self, entries: Entries) -> None:
+        self.tail = [*(self.tail or []), *([entries] if entries else [])]
+        while sum(map(len, self.tail)) > max(TAIL_MESSAGES, len(entries)):
+            self.tail.pop(0)
+
+    def kept(self, limit: int, before: int | None, after: int | None) -> Page | None:
+        """A page from memory, where it is whole."""
+        if self.delivered is None or self.tail is None or before is not None:
+            return None
+        entries = sum(self.tail, ())
+        first = entries[0].offset if entries else self.delivered + 1
+        is_whole = len(entries) >= limit if after is None else after + 1 >= first
+        if not is_whole and first > 1:
+            return None
+        return self.delivered, page_of(entries, limit, None, after)
+
+
+def page_of(entries: Entries, limit: int, before: int | None, after: int | None) -> Entries:
+    """The newest, or those next to an offset."""
+    if after is not None:
+        return tuple(entry for entry in entries if entry.offset > after)[:limit]
+    older = tuple(entry for entry in entries if before is None or entry.offset < before)
+    return older[max(0, len(older) - limit) :]
+
+
 class Model:
     """A turn takes each client's commands, in order, until it waits; then all that arrived otherwise, in order."""
 
     def __init__(self) -> None:
-        self.rooms: dict[str, dict[str, m.Sender]] = {}  # the members, in the order of their coming
+        self.rooms: dict[str, Room] = {}
         self.people: dict[str, Person] = {}
+        self.names: dict[str, dict[str, str]] = {}  # who holds which name, folded, by room
+        self.logged: dict[str, Entries] = {}
         self.calls: deque[Callable[[bool], None]] = deque()  # of the log, not answered yet
-        self._logged: dict[str, list[m.Message]] = {}
         self._inbox: list[Person] = []
         self._items: deque[Callable[[], None]] = deque()
-        self._drafts: dict[str, list[tuple[Person, m.Message]]] = {}
+        self._drafts: dict[str, list[tuple[Person, m.Sender, m.Publish]]] = {}
         self._is_appending = False
+        self._room_list: tuple[m.RoomInfo, ...] | None = None
 
     @property
     def is_idle(self) -> bool:
@@ -50,10 +97,13 @@ class Model:
 
     # What happens to it.
 
-    def connect(self, person: Person, room: str) -> None:
+    def connect(self, person: Person, room: str | None) -> None:
         self.people[person.id] = person
-        is_quiet = person.name is None
-        self._items.append(lambda: self._enter(person, room, person.name, is_quiet=is_quiet))
+        if room is None:
+            self._items.append(partial(self._go_on, person))
+            return
+        is_quiet = person.is_text and person.name is None
+        self._items.append(partial(self._enter, person, m.Join(room=room), person.name, is_quiet=is_quiet))
 
     def hang_up(self, person: Person) -> None:
         person.is_gone = True
@@ -69,88 +119,203 @@ class Model:
         self.calls.popleft()(fails)
 
     def turn(self) -> None:
+        self._room_list = None
         inbox, self._inbox = self._inbox, []
         for person in inbox:
+            person.is_applying = True
             while person.commands and not person.is_waiting:
                 self._apply(person, person.commands.pop(0))
+            person.is_applying = False
             if person.is_leaving:
                 self._items.append(partial(self._detach, person))
-        while self._items:
-            self._items.popleft()()
-        if self._drafts and not self._is_appending:
-            batch, self._drafts = self._drafts, {}
-            self._is_appending = True
-            self.calls.append(partial(self._log, batch))
-            for room in batch:
-                self._forget_if_idle(room)
+        while True:
+            for _ in range(len(self._items)):
+                self._items.popleft()()
+            self._append()
+            if not self._items:
+                break
 
     # Commands.
 
-    def _apply(self, person: Person, command: m.Command) -> None:
+    def _apply(self, person: Person, command: Any) -> None:
         match command:
-            case m.Join(room, name):
-                if person.single_room or room in person.rooms or len(person.rooms) < MAX_ROOMS:
-                    self._enter(person, room, name or person.name)
+            case m.Join(room=room, name=name):
+                if person.is_text or room in person.rooms or len(person.rooms) < MAX_ROOMS:
+                    self._enter(person, command, name or person.name)
                 else:
-                    person.tell(m.Error("too_many_rooms", "", "join", "room"))
-            case m.Leave():
-                self._enter(person, "lobby", person.name)
+                    self._refuse(person, command, "too_many_rooms", "room")
+            case m.Leave() if person.is_text:
+                self._enter(person, m.Join(id=command.id, room="lobby"), person.name)
             case m.Rooms():
-                rooms = [m.RoomInfo(room, len(members)) for room, members in self.rooms.items()]
-                person.tell(m.RoomList(len(rooms), tuple(rooms)))
-            case m.Publish(room=room) | m.Rename(room=room) | m.Who(room=room) | m.History(room=room):
-                room = person.rooms[0] if room is None else room
+                if self._room_list is None:
+                    infos = (m.RoomInfo(name, len(room.members)) for name, room in self.rooms.items())
+                    self._room_list = tuple(infos)
+                person.tell(m.RoomList(id=command.id, count=len(self.rooms), rooms=self._room_list))
+            case m.Ping():
+                person.tell(m.Pong(id=command.id))
+            case m.Direct(name=None):
+                found = self.people.get(command.client or "")
+                self._direct(person, command, found, m.Sender(person.id, person.name), None)
+            case _:
+                room = person.rooms[0] if command.room == m.HERE else command.room
                 if room in person.rooms:
                     self._apply_within(person, command, room)
                 else:
-                    person.tell(m.Error("not_joined", "", type(command).__name__.lower(), "room"))
+                    self._refuse(person, command, "not_joined", "room")
 
-    def _apply_within(self, person: Person, command: m.Command, room: str) -> None:
-        members = self.rooms[room]
+    def _apply_within(self, person: Person, command: Any, room: str) -> None:
+        members = self.rooms[room].members
         match command:
-            case m.Publish(text):
-                message = m.Message(room, 0, 0, members[person.id], text)
-                self._drafts.setdefault(room, []).append((person, message))
-            case m.Rename(name):
-                self._name(person, room, name)
-                person.tell(m.Renamed(room, person.name or ""))
+            case m.Publish():
+                self._drafts.setdefault(room, []).append((person, members[person.id], command))
+            case m.Leave():
+                self._depart(person, room)
+                person.tell(m.Left(id=command.id, room=room))
+            case m.Rename(name=name):
+                self._release(person, room, members[person.id].name)
+                called = self._claim(person, room, name)
+                members[person.id] = m.Sender(person.id, called)
+                person.tell(m.Renamed(id=command.id, room=room, name=called or ""))
+                if person.is_text:
+                    person.name = called
             case m.Who():
-                person.tell(m.Members(room, len(members), tuple(members.values())))
-            case m.History(limit):
+                person.tell(m.Members(id=command.id, room=room, count=len(members), members=tuple(members.values())))
+            case m.Direct(name=name):
+                holder = self.names.get(room, {}).get(name.casefold(), "")
+                found = self.people.get(holder) if holder in members else None
+                self._direct(person, command, found, members[person.id], room)
+            case m.History(before=before, after=after, limit=limit):
                 person.is_waiting = True
-                self._read(room, limit, partial(self._history, person, room))
+                limit = min(ON_JOIN if limit is None else limit, PAGE_ENTRIES)
+                self._read(room, limit, before, after, partial(self._history, person, room, command))
 
-    def _history(self, person: Person, room: str, page: Page | None) -> None:
+    def _history(self, person: Person, room: str, command: m.History, page: Page | None) -> None:
         self._go_on(person)
-        failed = m.Error("unavailable", "", "history", None, 1000)
-        person.tell(failed if page is None else m.HistoryPage(room, "", page[1]))
+        if page is None:
+            self._refuse(person, command, "unavailable", None, 1000)
+            return
+        if command.epoch not in (None, EPOCH):
+            self._refuse(person, command, "epoch_changed", "epoch")
+            return
+        newest, entries = page
+        if command.after is not None:
+            more = (entries[-1].offset if entries else command.after) < newest
+        else:
+            more = bool(entries) and entries[0].offset > 1
+        person.tell(m.HistoryPage(id=command.id, room=room, epoch="", messages=entries, more=more))
+
+    def _direct(
+        self, person: Person, command: m.Direct, found: Person | None, sender: m.Sender, room: str | None
+    ) -> None:
+        if found is None:
+            self._refuse(person, command, "no_such_client", "client" if command.name is None else "name")
+            return
+        found.tell(m.DirectMessage(sender=sender, ts=0, room=room, text=command.text))
+        person.tell(m.Sent(id=command.id, connections=1, name=command.name))
+
+    def _refuse(
+        self, person: Person, command: m.Command, code: str, field: str | None, retry_after_ms: int | None = None
+    ) -> None:
+        tag = type(command).__name__.lower()
+        id = None if person.is_text else command.id
+        error = m.Error(id=id, command=tag, code=code, field=field, reason="", retry_after_ms=retry_after_ms)
+        person.tell(error)
 
     # Coming and going.
 
-    def _enter(self, person: Person, room: str, name: str | None, *, is_quiet: bool = False) -> None:
+    def _enter(self, person: Person, command: m.Join, name: str | None, *, is_quiet: bool = False) -> None:
         person.is_waiting = True
-        self._read(room, 0 if name is None else 20, partial(self._entered, person, room, name, is_quiet))
-
-    def _entered(self, person: Person, room: str, name: str | None, is_quiet: bool, page: Page | None) -> None:
-        self._go_on(person)
-        members = self.rooms.setdefault(room, {})
+        room, since, limit = command.room, command.since, command.limit
         if room not in person.rooms:
-            if person.single_room:
-                self._leave_all(person)
-            person.rooms.append(room)
-            self._name(person, room, name)
-        if not is_quiet:
-            newest, messages = page or (0, ())
-            person.tell(m.Joined(room, members[person.id].name, "", newest, len(members), messages))
+            name = self._claim(person, room, name)
+        else:
+            name = self.rooms[room].members[person.id].name
+        if limit is None:
+            limit = ON_JOIN if not person.is_text else 0 if command.name is None and name is None else 20
+        arrived = partial(self._arrived, person, command, name, is_quiet)
+        if since is None:
+            self._read(room, limit, None, None, arrived)
+        else:
+            then = partial(self._caught_up, person, command, name, limit)
+            self._read(room, PAGE_ENTRIES, None, since.offset, then)
 
-    def _name(self, person: Person, room: str, name: str | None) -> None:
-        members = self.rooms[room]
-        if name is not None:
-            taken = {each.name.casefold() for id, each in members.items() if each.name and id != person.id}
-            wanted = [name, *(f"{name}-{number}" for number in range(2, 20))]
-            name = next(each for each in wanted if each.casefold() not in taken)
-        person.name = name
-        members[person.id] = m.Sender(person.id, name)
+    def _arrived(self, person: Person, command: m.Join, name: str | None, is_quiet: bool, page: Page | None) -> None:
+        if page is None and not person.is_text:
+            self._turned_away(person, command, name)
+            return
+        gap = None
+        if command.since is not None and page is not None:
+            gap = m.Gap(room=command.room, epoch="", offset=page[0])
+        recovered = None if command.since is None else False
+        self._admit(person, command, name, page[1] if page else (), gap, recovered, is_quiet)
+
+    def _caught_up(self, person: Person, command: m.Join, name: str | None, limit: int, page: Page | None) -> None:
+        since = command.since
+        if page is None or since is None:
+            self._turned_away(person, command, name)
+        elif since.epoch != EPOCH or since.offset > page[0]:
+            arrived = partial(self._arrived, person, command, name, False)
+            self._read(command.room, limit, None, None, arrived)
+        else:
+            self._admit(person, command, name, page[1], None, True)
+
+    def _turned_away(self, person: Person, command: m.Join, name: str | None) -> None:
+        if command.room not in person.rooms:
+            self._release(person, command.room, name)
+        self._forget_if_idle(command.room)
+        self._refuse(person, command, "unavailable", None, 1000)
+        self._go_on(person)
+
+    def _admit(
+        self,
+        person: Person,
+        command: m.Join,
+        name: str | None,
+        entries: Entries,
+        gap: m.Gap | None,
+        recovered: bool | None,
+        is_quiet: bool = False,
+    ) -> None:
+        room = self.rooms.setdefault(command.room, Room())
+        if command.room not in person.rooms:
+            if person.is_text:
+                self._leave_all(person)
+                person.name = name
+            person.rooms.append(command.room)
+            room.members[person.id] = m.Sender(person.id, name)
+        more = None if recovered is None else False
+        if recovered and command.since is not None:
+            more = (entries[-1].offset if entries else command.since.offset) < room.stands_at
+        (room.live.discard if more else room.live.add)(person.id)
+        if gap is not None:
+            person.tell(gap)
+        if not is_quiet:
+            joined = m.Joined(
+                id=command.id,
+                room=command.room,
+                name=room.members[person.id].name,
+                epoch="",
+                offset=room.stands_at,
+                members=len(room.members),
+                messages=entries,
+                recovered=recovered,
+                more=more,
+            )
+            person.tell(joined)
+        self._go_on(person)
+
+    def _claim(self, person: Person, room: str, name: str | None) -> str | None:
+        if name is None:
+            return None
+        names = self.names.setdefault(room, {})
+        wanted = [name, *(f"{name}-{number}" for number in range(2, 20))]
+        called = next(each for each in wanted if names.get(each.casefold(), person.id) == person.id)
+        names[called.casefold()] = person.id
+        return called
+
+    def _release(self, person: Person, room: str, name: str | None) -> None:
+        if name is not None and self.names.get(room, {}).get(name.casefold()) == person.id:
+            del self.names[room][name.casefold()]
 
     def _detach(self, person: Person) -> None:
         if person.is_waiting or person.commands:
@@ -159,17 +324,24 @@ class Model:
             self._leave_all(person)
 
     def _leave_all(self, person: Person) -> None:
-        rooms, person.rooms = person.rooms, []
-        for room in rooms:
-            del self.rooms[room][person.id]
-            self._forget_if_idle(room)
+        for room in person.rooms[:]:
+            self._depart(person, room)
 
-    def _forget_if_idle(self, room: str) -> None:
-        if not self.rooms.get(room) and room not in self._drafts:
-            self.rooms.pop(room, None)
+    def _depart(self, person: Person, name: str) -> None:
+        room = self.rooms[name]
+        person.rooms.remove(name)
+        room.live.discard(person.id)
+        self._release(person, name, room.members.pop(person.id).name)
+        self._forget_if_idle(name)
+
+    def _forget_if_idle(self, name: str) -> None:
+        if name in self.rooms and not self.rooms[name].members and name not in self._drafts:
+            del self.rooms[name]
 
     def _go_on(self, person: Person) -> None:
         person.is_waiting = False
+        if person.is_applying:
+            return
         if person.commands:
             self._inbox.append(person)
         elif person.is_leaving:
@@ -177,28 +349,77 @@ class Model:
 
     # The log.
 
-    def _read(self, room: str, limit: int, then: Callable[[Page | None], None]) -> None:
+    def _read(
+        self, name: str, limit: int, before: int | None, after: int | None, then: Callable[[Page | None], None]
+    ) -> None:
+        """From memory at once, or from the log, in a later turn."""
+        known = self.rooms.get(name)
+        page = None if known is None else known.kept(limit, before, after)
+        if page is not None:
+            then(page)
+            return
+        wanted = limit
+        if before is None and after is None and (known is None or known.tail is None):
+            wanted = max(limit, ON_JOIN)
+
         def answered(fails: bool) -> None:
-            known = self._logged.get(room, [])
-            page = None if fails else (len(known), tuple(known[len(known) - min(limit, len(known)) :]))
-            self._items.append(lambda: then(page))
+            entries = self.logged.get(name, ())
+            page = None if fails else (len(entries), page_of(entries, wanted, before, after))
+            self._items.append(partial(self._has_read, name, limit, page, then))
 
         self.calls.append(answered)
 
-    def _log(self, batch: dict[str, list[tuple[Person, m.Message]]], fails: bool) -> None:
-        messages: list[m.Message] = []
-        for room, drafts in batch.items() if not fails else ():
-            known = self._logged.setdefault(room, [])
-            for _, draft in drafts:
-                known.append(m.Message(room, len(known) + 1, 0, draft.sender, draft.text))
-                messages.append(known[-1])
-        publishers = [person for drafts in batch.values() for person, _ in drafts] if fails else []
-        self._items.append(lambda: self._appended(messages, publishers))
+    def _has_read(self, name: str, limit: int, page: Page | None, then: Callable[[Page | None], None]) -> None:
+        if page is not None:
+            newest, entries = page
+            room = self.rooms.setdefault(name, Room())
+            if room.delivered is None:
+                room.delivered = newest
+            entries = tuple(entry for entry in entries if entry.offset <= room.stands_at)
+            if room.tail is None and (not entries or entries[-1].offset == room.delivered):
+                room.keep(entries)
+            page = room.delivered, entries[max(0, len(entries) - limit) :]
+        then(page)
 
-    def _appended(self, messages: list[m.Message], refused: list[Person]) -> None:
+    def _append(self) -> None:
+        if self._is_appending or not self._drafts:
+            return
+        batch, self._drafts = self._drafts, {}
+        self._is_appending = True
+        self.calls.append(partial(self._log, batch))
+        for room in batch:
+            self._forget_if_idle(room)
+
+    def _log(self, batch: dict[str, list[tuple[Person, m.Sender, m.Publish]]], fails: bool) -> None:
+        entries: dict[str, Entries] = {}
+        for room, drafts in batch.items() if not fails else ():
+            first = len(self.logged.get(room, ())) + 1
+            said = [m.Message(room, first + n, 0, sender, draft.text) for n, (_, sender, draft) in enumerate(drafts)]
+            entries[room] = tuple(said)
+            self.logged[room] = self.logged.get(room, ()) + entries[room]
+        self._items.append(partial(self._appended, batch, entries))
+
+    def _appended(
+        self, batch: dict[str, list[tuple[Person, m.Sender, m.Publish]]], entries: dict[str, Entries]
+    ) -> None:
         self._is_appending = False
-        for person in refused:
-            person.tell(m.Error("unavailable", "", "publish", None, 1000))
-        for message in messages:
-            for id in self.rooms.get(message.room, ()):
-                self.people[id].tell(message)
+        for room, drafts in batch.items():
+            for number, (person, _, command) in enumerate(drafts):
+                if room not in entries:
+                    self._refuse(person, command, "unavailable", None, 1000)
+                elif not person.is_text:
+                    offset = entries[room][number].offset
+                    person.tell(m.Ack(id=command.id, room=room, offset=offset, ts=0))
+        for room in entries:
+            if room in self.rooms:
+                self._deliver(self.rooms[room], entries[room])
+
+    def _deliver(self, room: Room, entries: Entries) -> None:
+        room.delivered = entries[-1].offset
+        if room.members:
+            room.keep(entries)
+        else:
+            room.tail = None
+        for id in room.live:
+            for entry in entries:
+                self.people[id].tell(entry)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, Union
 
 import msgspec
 
@@ -15,13 +15,17 @@ from aiochat.errors import Close, Reply, StoreError
 from aiochat.frames import text_frames
 from aiochat.hub import Hub
 from aiochat.outbox import Backlog, Outbox
-from aiochat.roomlog import RoomLog, open_log
+from aiochat.roomlog import RoomLog
+from aiochat.roomlog.engines import make_log
 from tests import fakes, wire
 
 UNLIMITED: Final[dict[str, Any]] = {"messages_per_second": 0}
-_EVENTS: Final = (
-    m.Message | m.Joined | m.Renamed | m.Sent | m.DirectMessage | m.HistoryPage | m.Members | m.RoomList | m.Error
-)
+QUIET: Final[dict[str, dict[str, Any]]] = {
+    "store": {"url": "memory:"},
+    "presence": {"interval_ms": 0, "grace_seconds": 0},  # nobody is told who came, and who is lost is gone
+}
+FINAL: Final = (Close.NORMAL, *range(4400, 5000))
+_decode_event: Final = msgspec.json.Decoder(Union[(*m.EVENTS, m.HelpText)]).decode
 
 
 class EventCodec:
@@ -29,14 +33,14 @@ class EventCodec:
 
     subprotocol: Final = "test"
 
-    def __init__(self, *, single_room: bool) -> None:
-        self.single_room = single_room
+    def __init__(self, *, is_text: bool) -> None:
+        self.is_text = is_text
 
-    def decode(self, payload: bytes) -> m.Command | None:
+    def decode(self, payload: bytes, is_binary: bool) -> list[m.Command | Reply]:
         raise NotImplementedError
 
-    def encode_message(self, message: m.Message) -> bytes:
-        return msgspec.json.encode(message)
+    def encode_entry(self, entry: m.Entry) -> bytes:
+        return msgspec.json.encode(entry)
 
     def encode_event(self, event: m.Event) -> list[bytes]:
         return [msgspec.json.encode(event)]
@@ -45,14 +49,14 @@ class EventCodec:
         return text_frames(payloads)
 
 
-ONE_ROOM: Final = EventCodec(single_room=True)
-MANY_ROOMS: Final = EventCodec(single_room=False)
+ONE_ROOM: Final = EventCodec(is_text=True)
+MANY_ROOMS: Final = EventCodec(is_text=False)
 
 
 class Peer:
     """One client, and what it was sent."""
 
-    def __init__(self, chat: "Chat", id: str, codec: Codec, room: str, name: str | None) -> None:
+    def __init__(self, chat: "Chat", id: str, codec: Codec, room: str | None, name: str | None) -> None:
         self._chat = chat
         self.socket = fakes.Socket(high=1 << 40)
         self.outbox = self.socket.outbox = Outbox(self.socket, chat.backlog, self)
@@ -61,17 +65,16 @@ class Peer:
 
     def sealed(self, code: int, reason: str) -> None:
         """As a connection does at its end."""
-        self._chat.hub.detach(self.client)
+        self._chat.hub.detach(self.client, is_expected=code not in FINAL)
+
+    def farewell(self, code: int, reason: str) -> bytes:
+        """Nothing: what stands in it is the connection's business."""
+        return b""
 
     def say(self, *lines: str) -> None:
         """Lines of a text client, all in one read."""
         for line in lines:
-            command: m.Command | Reply | None
-            try:
-                command = self.client.codec.decode(line.encode())
-            except Reply as reply:
-                command = reply
-            if command is not None:
+            for command in self.client.codec.decode(line.encode(), is_binary=False):
                 self.ask(command, len(line))
 
     def ask(self, command: m.Command | Reply, size: int = 10) -> None:
@@ -90,8 +93,13 @@ class Peer:
 
     @property
     def told(self) -> list[m.Event]:
-        """Every event so far, of a client with an `EventCodec`."""
-        return [msgspec.json.decode(line, type=_EVENTS) for line in self.heard]
+        """Every event so far but for the greeting, of a client with an `EventCodec`."""
+        return [event for event in map(_decode_event, self.heard) if not isinstance(event, m.Welcome | m.Session)]
+
+    @property
+    def sessions(self) -> list[str]:
+        """Every token to resume with so far."""
+        return [event.resume for event in map(_decode_event, self.heard) if isinstance(event, m.Session)]
 
     @property
     def code(self) -> int | None:
@@ -103,19 +111,19 @@ class Peer:
 class Chat:
     """A hub with these settings over the default ones: `Chat(limits={"max_rooms_per_client": 2})`."""
 
-    def __init__(self, log: Callable[[Any], RoomLog] = open_log, **settings: dict[str, Any]) -> None:
-        self.config = load(flags=settings)
+    def __init__(self, log: Callable[[Any], RoomLog] = make_log, **settings: dict[str, Any]) -> None:
+        self.config = load(flags={**QUIET, **settings})
         self.log = log(self.config)
         self.backlog = Backlog(self.config.queue, asyncio.get_running_loop().time)
         self.hub = Hub(self.config, self.log, LocalDirectory())
         self._peers = 0
 
-    def connect(self, room: str = "lobby", name: str | None = None, codec: Codec = DEFAULT_CODEC) -> Peer:
+    def connect(self, room: str | None = "lobby", name: str | None = None, codec: Codec = DEFAULT_CODEC) -> Peer:
         """A client that will have joined `room` after the next turn; their ids are c1, c2, c3, ..."""
         self._peers += 1
         return Peer(self, f"c{self._peers}", codec, room, name)
 
-    async def join(self, room: str = "lobby", name: str | None = None, codec: Codec = DEFAULT_CODEC) -> Peer:
+    async def join(self, room: str | None = "lobby", name: str | None = None, codec: Codec = DEFAULT_CODEC) -> Peer:
         """A client that has joined `room`."""
         peer = self.connect(room, name, codec)
         await self.hub.turn()
@@ -130,9 +138,18 @@ class Chat:
     @property
     def is_empty(self) -> bool:
         """Whether nothing is left of anybody."""
-        hub, log = self.hub, self.hub.log
-        left = [hub.rooms, hub.clients, hub.directory._holders, hub._inbox, hub._items, hub._held, log._reads]
-        return not any(left) and (self.backlog.bytes, len(self.backlog), hub._inbox_bytes, log._bytes) == (0, 0, 0, 0)
+        hub, log, presence = self.hub, self.hub.log, self.hub.presence
+        assert isinstance(hub.directory, LocalDirectory)
+        left = [
+            *(hub.rooms, hub.clients, hub.behind, hub._inbox, hub._items, hub._held, hub._answering, hub.publishing._under_way),
+            *(hub.directory._rooms, hub.tails, hub.greeter._renewals, hub.fanout._holes, hub.fanout._deliveries),
+            *(presence._absent, presence._changes, presence._counted, log._reads, log._reads_waiting, log._rooms),
+        ]
+        counts = (
+            *(self.backlog.bytes, len(self.backlog), hub._inbox_bytes, hub.tails._bytes),
+            *(log._bytes, log._messages, log._reads_in_flight),
+        )
+        return not any(map(len, left)) and not any(counts)
 
 
 class SlowChat(Chat):
@@ -149,7 +166,7 @@ class SlowChat(Chat):
             self.log.answer(error)
         await self.turn()
 
-    async def come(self, room: str = "lobby", name: str | None = None, **options: Any) -> Peer:
+    async def come(self, room: str | None = "lobby", name: str | None = None, **options: Any) -> Peer:
         """A client that has joined `room`."""
         peer = await self.join(room, name, **options)
         await self.answer()

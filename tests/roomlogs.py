@@ -6,17 +6,23 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
-from aiochat.config import load
-from aiochat.messages import Sender
-from aiochat.roomlog import Draft, Page, RoomLog, content_bytes, open_log
+from aiochat.config import Config, load
+from aiochat.messages import Entry, Message, Sender
+from aiochat.roomlog import Appended, Draft, Page, RoomLog, content_bytes
+from aiochat.roomlog.engines import make_log
 
 ALICE: Final = Sender("c1", "alice")
 
 
-def draft(text: str | None, data: Any = None, ts: int | None = None) -> Draft:
+def draft(text: str | None, data: Any = None, ts: int | None = None, **rest: Any) -> Draft:
     """A message on its way."""
     when = time.time_ns() // 1_000_000 if ts is None else ts
-    return Draft(ALICE, text, data, when, content_bytes(text, data), publisher=None)
+    return Draft(rest.pop("sender", ALICE), text, data, when, content_bytes(text, data), publisher=None, **rest)
+
+
+def erasure(target: int, **rest: Any) -> Draft:
+    """An erasure on its way."""
+    return draft(None, target=target, **rest)
 
 
 class Log:
@@ -25,20 +31,27 @@ class Log:
     def __init__(self, engine: RoomLog) -> None:
         self.engine = engine
         self.answered: list[int] = []  # the numbers of the calls, in the order of their answers
+        self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._calls = 0
 
-    def append_drafts(self, batch: Mapping[str, Sequence[Draft]]) -> asyncio.Future[dict[str, Page]]:
-        future: asyncio.Future[dict[str, Page]] = asyncio.get_running_loop().create_future()
+    async def open(self) -> None:
+        await self.engine.open(self.ended.set_result)
+
+    def append_drafts(self, batch: Mapping[str, Sequence[Draft]]) -> asyncio.Future[dict[str, Appended]]:
+        future: asyncio.Future[dict[str, Appended]] = asyncio.get_running_loop().create_future()
         self.engine.append(batch, self._answer(future))
         return future
 
-    async def append(self, room: str, *texts: str) -> Page:
-        """Append to one room; the page of just these messages."""
-        return (await self.append_drafts({room: [draft(text) for text in texts]}))[room]
+    async def append(self, room: str, *said: str | Draft) -> Appended:
+        """Append to one room."""
+        drafts = [draft(text) if isinstance(text, str) else text for text in said]
+        return (await self.append_drafts({room: drafts}))[room]
 
-    def read(self, room: str, limit: int = 300) -> asyncio.Future[Page]:
+    def read(
+        self, room: str, limit: int = 300, *, before: int | None = None, after: int | None = None
+    ) -> asyncio.Future[Page]:
         future: asyncio.Future[Page] = asyncio.get_running_loop().create_future()
-        self.engine.read(room, limit, self._answer(future))
+        self.engine.read(room, self._answer(future), limit=limit, before=before, after=after)
         return future
 
     def _answer(self, future: asyncio.Future[Any]) -> Any:
@@ -46,25 +59,42 @@ class Log:
 
         def answer(result: Any) -> None:
             assert not future.done(), "answered exactly once"
-            assert not isinstance(result, Exception)
             self.answered.append(number)
-            future.set_result(result)
+            if isinstance(result, Exception):
+                future.set_exception(result)
+            else:
+                future.set_result(result)
 
         return answer
 
 
-@asynccontextmanager
-async def opened(url: str, **history: Any) -> AsyncIterator[Log]:
-    """A new log of this engine, with these limits over the default ones."""
+def config_of(url: str, **settings: Any) -> Config:
+    """The default settings, with this store and these keys of [store] and [history] over them."""
     config = load(flags={"store": {"url": url}})
-    config = config.model_copy(update={"history": config.history.model_copy(update=history)})
-    engine = open_log(config)
+    sections = {
+        name: section.model_copy(update={key: value for key, value in settings.items() if hasattr(section, key)})
+        for name, section in (("store", config.store), ("history", config.history), ("server", config.server))
+    }
+    return config.model_copy(update=sections)
+
+
+@asynccontextmanager
+async def opened(url: str, **settings: Any) -> AsyncIterator[Log]:
+    """A log of this engine, with these settings over the default ones."""
+    log = Log(make_log(config_of(url, **settings)))
+    await log.open()
     try:
-        yield Log(engine)
+        yield log
     finally:
-        await engine.close()
+        await log.engine.close()
 
 
-def said(page: Page) -> list[tuple[int, str | None]]:
-    """Offsets and texts."""
-    return [(message.offset, message.text) for message in page.messages]
+def said(page: Page | Appended) -> list[tuple[int, str | None]]:
+    """Offsets and texts; of an erasure, what it erases."""
+    return [(entry.offset, _text(entry)) for entry in page.entries]
+
+
+def _text(entry: Entry) -> str | None:
+    if isinstance(entry, Message):
+        return "erased" if entry.erased else entry.text
+    return f"erases {entry.target}"

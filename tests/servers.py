@@ -102,7 +102,14 @@ async def running(
 
     `descriptors` is how many it may have.
     """
-    given = {"server.port": 0, "server.host": "127.0.0.1", "logging.format": "json", **(settings or {})}
+    given = {
+        "server.port": 0,
+        "server.host": "127.0.0.1",
+        "logging.format": "json",
+        "store.url": "memory:",
+        "presence.interval_ms": 0,  # only tests of presence want to hear who came
+        **(settings or {}),
+    }
     main = _MAIN.format(uvloop="__import__('uvloop')" if uvloop else None)
     if descriptors is not None:
         main = f"import resource; resource.setrlimit(resource.RLIMIT_NOFILE, ({descriptors}, {descriptors})); {main}"

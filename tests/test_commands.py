@@ -2,12 +2,14 @@
 
 import re
 
+import msgspec
 import pytest
 
 from aiochat import messages as m
 from aiochat.client import random_id
-from aiochat.commands import COMMANDS, COSTS
+from aiochat.commands import _COSTS, COMMANDS
 from aiochat.errors import Reply
+from aiochat.messages import HERE
 from tests.hubs import MANY_ROOMS, ONE_ROOM, UNLIMITED, Chat, Peer
 
 
@@ -34,6 +36,12 @@ async def refusal(chat: Chat, peer: Peer, command: m.Command) -> tuple[str, str 
     return error.code, error.field
 
 
+def heard(peer: Peer) -> list[m.Event]:
+    """What was said to a client alone, whenever that was."""
+    direct = [event for event in peer.told if isinstance(event, m.DirectMessage)]
+    return [msgspec.structs.replace(event, ts=0) for event in direct]
+
+
 def sender(peer: Peer, name: str | None = None) -> m.Sender:
     """As others see a client."""
     return m.Sender(peer.client.id, name)
@@ -41,14 +49,14 @@ def sender(peer: Peer, name: str | None = None) -> m.Sender:
 
 def test_every_command_is_known() -> None:
     """Each struct in messages.py has its function, and what costs more is a command."""
-    assert set(COMMANDS) == {*m.Command.__subclasses__(), Reply}
-    assert set(COSTS) <= set(COMMANDS)
+    assert set(COMMANDS) == {*m.COMMANDS, m.Help, m.Quit, Reply}
+    assert set(_COSTS) <= set(COMMANDS)
 
 
 async def test_an_unnamed_client_comes_without_a_word(chat: Chat) -> None:
     """As in the tutorial; a named one is told where it is, and what was said before."""
     unnamed = await chat.join(codec=ONE_ROOM)
-    await answers(chat, unnamed, *[m.Publish(str(number)) for number in range(25)])
+    await answers(chat, unnamed, *[m.Publish(room=HERE, text=str(number)) for number in range(25)])
     named = await chat.join(name="alice", codec=ONE_ROOM)
     (joined,) = named.told
     assert isinstance(joined, m.Joined)
@@ -60,11 +68,11 @@ async def test_an_unnamed_client_comes_without_a_word(chat: Chat) -> None:
 async def test_a_single_room_is_left_by_joining_another(chat: Chat) -> None:
     """The name goes along, and is free where it was; `leave` leads back to the lobby."""
     alice, bob = await chat.join("a", "alice", ONE_ROOM), await chat.join("a", codec=ONE_ROOM)
-    (joined,) = await answers(chat, alice, m.Join("B"))
+    (joined,) = await answers(chat, alice, m.Join(room="B"))
     assert isinstance(joined, m.Joined)
     assert (joined.room, joined.name, joined.members) == ("b", "alice", 1)
-    assert await answers(chat, bob, m.Rename("alice")) == [m.Renamed("a", "alice")]
-    (left,) = await answers(chat, alice, m.Leave())
+    assert await answers(chat, bob, m.Rename(room=HERE, name="alice")) == [m.Renamed(room="a", name="alice")]
+    (left,) = await answers(chat, alice, m.Leave(room=HERE))
     assert isinstance(left, m.Joined)
     assert left.room == "lobby"
     assert set(chat.hub.rooms) == {"a", "lobby"}
@@ -73,7 +81,7 @@ async def test_a_single_room_is_left_by_joining_another(chat: Chat) -> None:
 async def test_joining_where_one_is_changes_nothing(chat: Chat) -> None:
     """It is answered all the same, with the name one has there."""
     alice = await chat.join("a", "alice", ONE_ROOM)
-    (joined,) = await answers(chat, alice, m.Join("a", "other"))
+    (joined,) = await answers(chat, alice, m.Join(room="a", name="other"))
     assert isinstance(joined, m.Joined)
     assert (joined.name, joined.members) == ("alice", 1)
 
@@ -81,10 +89,12 @@ async def test_joining_where_one_is_changes_nothing(chat: Chat) -> None:
 async def test_a_room_that_cannot_be_is_refused(chat: Chat) -> None:
     """And so is a name; one stays where one was, as who one was."""
     alice = await chat.join("a", "alice", ONE_ROOM)
-    assert await refusal(chat, alice, m.Join("no room")) == ("bad_room", "room")
-    assert await refusal(chat, alice, m.Join("b", "al/ice")) == ("bad_name", "name")
-    assert await refusal(chat, alice, m.Rename("!")) == ("bad_name", "name")
-    assert await answers(chat, alice, m.Who()) == [m.Members("a", 1, (sender(alice, "alice"),))]
+    assert await refusal(chat, alice, m.Join(room="no room")) == ("bad_room", "room")
+    assert await refusal(chat, alice, m.Join(room="b", name="al/ice")) == ("bad_name", "name")
+    assert await refusal(chat, alice, m.Rename(room=HERE, name="!")) == ("bad_name", "name")
+    assert await answers(chat, alice, m.Who(room=HERE)) == [
+        m.Members(room="a", count=1, members=(sender(alice, "alice"),))
+    ]
 
 
 async def test_a_taken_name_becomes_another_in_that_room_alone(chat: Chat) -> None:
@@ -92,10 +102,10 @@ async def test_a_taken_name_becomes_another_in_that_room_alone(chat: Chat) -> No
     alice, second = await chat.join("a", "alice", MANY_ROOMS), await chat.join("a", "ALICE", MANY_ROOMS)
     third = await chat.join("a", codec=MANY_ROOMS)
     assert [event.name for event in second.told if isinstance(event, m.Joined)] == ["ALICE-2"]
-    assert await answers(chat, third, m.Rename("alice", "a")) == [m.Renamed("a", "alice-3")]
-    assert await answers(chat, third, m.Rename("alice", "a")) == [m.Renamed("a", "alice-3")]
-    assert await answers(chat, alice, m.Rename("Alice", "a")) == [m.Renamed("a", "Alice")]
-    (joined,) = await answers(chat, third, m.Join("b", "alice"))
+    assert await answers(chat, third, m.Rename(room="a", name="alice")) == [m.Renamed(room="a", name="alice-3")]
+    assert await answers(chat, third, m.Rename(room="a", name="alice")) == [m.Renamed(room="a", name="alice-3")]
+    assert await answers(chat, alice, m.Rename(room="a", name="Alice")) == [m.Renamed(room="a", name="Alice")]
+    (joined,) = await answers(chat, third, m.Join(room="b", name="alice"))
     assert isinstance(joined, m.Joined)
     assert joined.name == "alice"
 
@@ -103,17 +113,22 @@ async def test_a_taken_name_becomes_another_in_that_room_alone(chat: Chat) -> No
 async def test_a_name_that_was_given_up_is_free(chat: Chat) -> None:
     """By renaming oneself, and by going."""
     alice, bob = await chat.join("a", "alice", ONE_ROOM), await chat.join("a", "bob", ONE_ROOM)
-    await answers(chat, alice, m.Rename("carol"))
-    assert await answers(chat, bob, m.Rename("alice")) == [m.Renamed("a", "alice")]
+    await answers(chat, alice, m.Rename(room=HERE, name="carol"))
+    assert await answers(chat, bob, m.Rename(room=HERE, name="alice")) == [m.Renamed(room="a", name="alice")]
     alice.hang_up()
     await chat.turn()
-    assert await answers(chat, bob, m.Rename("carol")) == [m.Renamed("a", "carol")]
+    assert await answers(chat, bob, m.Rename(room=HERE, name="carol")) == [m.Renamed(room="a", name="carol")]
 
 
 async def test_a_message_has_the_name_its_sender_had(chat: Chat) -> None:
     """Renaming does not change what was said."""
     alice = await chat.join(codec=ONE_ROOM)
-    told = await answers(chat, alice, m.Publish("1"), m.Rename("alice"), m.Publish("2", {"a": 1}))
+    commands = [
+        m.Publish(room=HERE, text="1"),
+        m.Rename(room=HERE, name="alice"),
+        m.Publish(room=HERE, text="2", data={"a": 1}),
+    ]
+    told = await answers(chat, alice, *commands)
     messages = [event for event in told if isinstance(event, m.Message)]
     assert [(each.offset, each.sender, each.text, each.data) for each in messages] == [
         (1, sender(alice), "1", None),
@@ -121,7 +136,12 @@ async def test_a_message_has_the_name_its_sender_had(chat: Chat) -> None:
     ]
 
 
-@pytest.mark.parametrize("command", [m.Publish("x", room="b"), m.Rename("x", "b"), m.Who("b"), m.History(1, "b")])
+@pytest.mark.parametrize("command", [
+        m.Publish(room="b", text="x"),
+        m.Rename(room="b", name="x"),
+        m.Who(room="b"),
+        m.History(room="b", limit=1),
+    ])
 async def test_a_room_one_is_not_in_is_out_of_reach(chat: Chat, command: m.Command) -> None:
     """To speak, to look, to read, for clients of one room and of many."""
     for codec in (ONE_ROOM, MANY_ROOMS):
@@ -130,41 +150,52 @@ async def test_a_room_one_is_not_in_is_out_of_reach(chat: Chat, command: m.Comma
         assert await refusal(chat, alice, command) == ("not_joined", "room")
 
 
-@pytest.mark.parametrize("command", [m.Rename("x"), m.Who(), m.History(1), m.Direct("x", "y")])
+@pytest.mark.parametrize("command", [
+        m.Rename(room=HERE, name="x"),
+        m.Who(room=HERE),
+        m.History(room=HERE, limit=1),
+    ],
+)
 async def test_a_client_of_many_rooms_says_which(chat: Chat, command: m.Command) -> None:
     """Even while it is in one alone."""
     alice = await chat.join("a", codec=MANY_ROOMS)
-    assert await refusal(chat, alice, command) == ("not_joined", "room")
+    assert await refusal(chat, alice, command) == ("bad_room", "room")
 
 
 async def test_a_direct_message_reaches_one_client_in_the_room(chat: Chat) -> None:
     """By name, however written, or as guest-ID; it is not logged, and nobody else is told."""
     alice, bob = await chat.join("a", "alice", ONE_ROOM), await chat.join("a", "bob", ONE_ROOM)
     guest, other = await chat.join("a", codec=ONE_ROOM), await chat.join("b", "carol", ONE_ROOM)
-    assert await answers(chat, alice, m.Direct(" BOB ", "psst")) == [m.Sent("BOB", 1)]
-    assert bob.told[-1] == m.DirectMessage("a", sender(alice, "alice"), "psst")
-    assert await answers(chat, alice, m.Direct("guest-c3", "psst")) == [m.Sent("guest-c3", 1)]
-    assert guest.told == [m.DirectMessage("a", sender(alice, "alice"), "psst")]
-    (page,) = await answers(chat, bob, m.History(10))
+    assert await answers(chat, alice, m.Direct(room=HERE, name=" BOB ", text="psst")) == [
+        m.Sent(connections=1, name=" BOB ")
+    ]
+    assert heard(bob) == [m.DirectMessage(sender=sender(alice, "alice"), ts=0, room="a", text="psst")]
+    assert await answers(chat, alice, m.Direct(room=HERE, name="guest-c3", text="psst")) == [
+        m.Sent(connections=1, name="guest-c3")
+    ]
+    assert heard(guest) == heard(bob)
+    (page,) = await answers(chat, bob, m.History(room=HERE, limit=10))
     assert isinstance(page, m.HistoryPage)
     assert page.messages == ()
     for nobody in ("carol", "guest-c4", "dave"):
-        assert await refusal(chat, alice, m.Direct(nobody, "psst")) == ("no_such_client", "name")
+        assert await refusal(chat, alice, m.Direct(room=HERE, name=nobody, text="psst")) == ("no_such_client", "name")
     assert len(other.told) == 1
 
 
 async def test_a_direct_message_to_what_is_no_name_is_refused(chat: Chat) -> None:
     """Before anything is made of it: to fold 32,000 marks takes seconds."""
     alice = await chat.join("a", "alice", ONE_ROOM)
-    assert await refusal(chat, alice, m.Direct("a" + "\u0301\u0323" * 16_000, "psst")) == ("bad_name", "name")
+    name = "a" + "\u0301\u0323" * 16_000
+    assert await refusal(chat, alice, m.Direct(room=HERE, name=name, text="psst")) == ("bad_name", "name")
 
 
 async def test_who_lists_two_hundred_and_counts_all(chat: Chat) -> None:
     """In the order of their coming."""
     members = [chat.connect("a", f"n{number}", ONE_ROOM) for number in range(250)]
     await chat.turn()
-    (listed,) = await answers(chat, members[0], m.Who())
-    assert listed == m.Members("a", 250, tuple(sender(peer, f"n{number}") for number, peer in enumerate(members[:200])))
+    (listed,) = await answers(chat, members[0], m.Who(room=HERE))
+    first = tuple(sender(peer, f"n{number}") for number, peer in enumerate(members[:200]))
+    assert listed == m.Members(room="a", count=250, members=first)
 
 
 async def test_rooms_lists_a_hundred_and_counts_all(chat: Chat) -> None:
@@ -189,8 +220,13 @@ async def test_commands_behind_one_that_waits_keep_their_order(chat: Chat) -> No
 async def test_what_the_codec_refused_is_answered_in_its_place(chat: Chat) -> None:
     """Between the answers to what stands before and after it."""
     alice = await chat.join("a", codec=ONE_ROOM)
-    told = await answers(chat, alice, m.Rename("x"), Reply("unknown_type", "what?"), m.Rename("y"))
-    assert told == [m.Renamed("a", "x"), m.Error("unknown_type", "what?"), m.Renamed("a", "y")]
+    renames = [m.Rename(room=HERE, name=name) for name in "xy"]
+    told = await answers(chat, alice, renames[0], Reply("unknown_type", "what?"), renames[1])
+    assert told == [
+        m.Renamed(room="a", name="x"),
+        m.Error(code="unknown_type", reason="what?"),
+        m.Renamed(room="a", name="y"),
+    ]
 
 
 async def test_help_is_answered_and_quit_ends(chat: Chat) -> None:

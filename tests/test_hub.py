@@ -166,7 +166,7 @@ async def test_a_command_that_fails_costs_its_client_alone() -> None:
 async def test_an_item_that_fails_is_logged_and_the_turn_goes_on() -> None:
     """The hub survives its own faults."""
     chat = Chat()
-    chat.hub._item(Mock(side_effect=ZeroDivisionError))
+    chat.hub.later(Mock(side_effect=ZeroDivisionError))
     alice = chat.connect(name="alice")
     with capture_logs() as logged:
         await chat.turn()

@@ -6,6 +6,7 @@ import pytest
 
 from aiochat import messages as m
 from aiochat.errors import Reply, StoreError
+from aiochat.messages import HERE
 from tests.hubs import ONE_ROOM, UNLIMITED, Chat, Peer, SlowChat
 
 KIB = 1 << 10
@@ -36,7 +37,7 @@ class Flood:
                 return
 
 
-@pytest.mark.parametrize("command", [m.Publish("x"), m.Join("kitchen"), m.History(1)])
+@pytest.mark.parametrize("command", [m.Publish(room=HERE, text="x"), m.Join(room="kitchen"), m.History(room=HERE, limit=1)])
 @pytest.mark.parametrize("size", [64, 4 * KIB])
 async def test_a_client_has_a_share_of_the_inbox(command: m.Command, size: int) -> None:
     """64 commands or 128 KiB, and the slice that was over it: also where they wait for the log, one by one."""
@@ -57,7 +58,7 @@ async def test_who_waits_for_the_log_is_fed_no_further_than_its_share() -> None:
     """And on, when the log has answered."""
     chat = SlowChat(limits=UNLIMITED)
     alice = await chat.come()
-    flood = Flood(chat, alice, m.History(1), 256)
+    flood = Flood(chat, alice, m.History(room=HERE, before=9), 256)
     flood.feed()
     await chat.turn(10)
     assert (flood.slices, len(chat.log.calls)) == (4, 1)
@@ -70,8 +71,8 @@ async def test_the_inbox_is_bounded_in_all() -> None:
     """At `hub.inbox_bytes` whoever sends is held after its next command; when the turn has taken them, no more."""
     chat = Chat(limits=UNLIMITED, hub={"inbox_bytes": 1000})
     alice, bob = await chat.join(), await chat.join()
-    alice.ask(m.Publish("x"), 999)
-    bob.ask(m.Publish("x"), 1)
+    alice.ask(m.Publish(room=HERE, text="x"), 999)
+    bob.ask(m.Publish(room=HERE, text="x"), 1)
     assert (alice.client.is_full, bob.client.is_full) == (False, True)
     await chat.turn()
     assert (bob.client.is_full, chat.hub._inbox_bytes) == (False, 0)
@@ -84,28 +85,32 @@ async def test_a_slow_log_holds_up_nobody_else() -> None:
     """Other commands of the room and other rooms are answered while an append is in flight."""
     chat = SlowChat()
     alice, bob = await chat.come(codec=ONE_ROOM), await chat.come("attic", codec=ONE_ROOM)
-    alice.ask(m.Publish("hello"))
+    alice.ask(m.Publish(room=HERE, text="hello"))
     await chat.turn()
     for peer in (alice, bob):
-        peer.ask(m.Rename("somebody"))
-        peer.ask(m.Who())
+        peer.ask(m.Rename(room=HERE, name="somebody"))
+        peer.ask(m.Who(room=HERE))
     await chat.turn()
     assert [type(event) for event in alice.told] == [type(event) for event in bob.told] == [m.Renamed, m.Members]
     await chat.answer()
     assert isinstance(alice.told[-1], m.Message)
 
 
-async def test_who_joins_while_a_message_is_in_flight_hears_it_once() -> None:
-    """In its page of history, or live after it: never both, never neither."""
+@pytest.mark.parametrize("is_in_tail", [True, False])
+async def test_who_joins_while_a_message_is_in_flight_hears_it_once(is_in_tail: bool) -> None:
+    """In its page of history from the log, or live after one from memory: never both, never neither."""
     chat = SlowChat()
     alice = await chat.come()
     alice.say("before")
     await chat.turn()
+    if not is_in_tail:
+        chat.hub.tails.forget("lobby")
     bob = await chat.join(name="bob")
     alice.say("after")
     await chat.answer()
     await chat.answer()
-    assert bob.heard == ["before", "* you are in lobby as bob; 1 other is here", "after"]
+    joined = "* you are in lobby as bob; 1 other is here"
+    assert bob.heard == ([joined, "before", "after"] if is_in_tail else ["before", joined, "after"])
 
 
 async def test_a_message_that_was_not_logged_is_refused() -> None:
@@ -142,7 +147,7 @@ async def test_what_waits_too_long_for_the_log_is_refused(monkeypatch: pytest.Mo
     alice.say("behind it")
     bob = await chat.join(name="bob")
     monkeypatch.setattr(chat.hub.log, "_time", lambda: now + 6)
-    chat.hub.check_waits()
+    chat.hub.check()
     await chat.turn()
     assert alice.heard == [f"! not sent: {SORRY}"]
     assert bob.heard == ["* you are in lobby as bob; 1 other is here"]
@@ -185,22 +190,22 @@ async def test_the_application_publishes_and_learns_the_offset() -> None:
     chat = Chat()
     alice = await chat.join()
     published = [
-        chat.hub.publish("lobby", "hello", None),
-        chat.hub.publish("lobby", None, {"a": 1}),
-        chat.hub.publish("attic", "echo", None),
+        chat.hub.publishing.publish("lobby", "hello", None),
+        chat.hub.publishing.publish("lobby", None, {"a": 1}),
+        chat.hub.publishing.publish("attic", "echo", None),
     ]
     await chat.turn()
     assert [future.result() for future in published] == [1, 2, 1]
     assert alice.heard == ["hello", '{"a":1}']
     assert list(chat.hub.rooms) == ["lobby"]
     await asyncio.sleep(0)
-    assert chat.hub._publishing == set()
+    assert chat.hub.publishing._under_way == set()
 
 
 async def test_the_application_is_told_when_the_log_is_away() -> None:
     """At once where too much waits, later where the append fails; as the error that clients get."""
     chat = SlowChat(store={"pending_messages": 1})
-    failed, refused = (chat.hub.publish("attic", text, None) for text in ("a", "b"))
+    failed, refused = (chat.hub.publishing.publish("attic", text, None) for text in ("a", "b"))
     await chat.turn()
     await chat.answer(AWAY)
     for future in (failed, refused):
@@ -214,7 +219,7 @@ async def test_the_application_may_stop_waiting() -> None:
     """The hub goes on, whatever becomes of the message."""
     chat = SlowChat(store={"pending_messages": 1})
     for error in (AWAY, None):
-        published = [chat.hub.publish("attic", text, None) for text in ("logged or not", "refused")]
+        published = [chat.hub.publishing.publish("attic", text, None) for text in ("logged or not", "refused")]
         for future in published:
             future.cancel()
         await chat.turn()
@@ -226,8 +231,8 @@ async def test_data_that_is_not_json_is_refused_at_once() -> None:
     """The caller has it in its traceback, and nobody waits."""
     chat = Chat()
     with pytest.raises(TypeError):
-        _ = chat.hub.publish("lobby", None, object())
-    assert chat.hub._publishing == set()
+        _ = chat.hub.publishing.publish("lobby", None, object())
+    assert chat.hub.publishing._under_way == set()
 
 
 async def test_flushed_is_when_what_has_arrived_has_gone_out() -> None:

@@ -1,46 +1,106 @@
 """The hub under random operations, on a log that is slow and fails, held against a simple model of it."""
 
 import asyncio
+from itertools import count
 
 import msgspec
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from aiochat import commands as hub_commands
+from aiochat import joining
 from aiochat import messages as m
+from aiochat.directory import LocalDirectory
 from aiochat.errors import StoreError
-from aiochat.names import fold
 from tests import hubs
-from tests.hub_model import MAX_ROOMS, Model, Person
+from tests.hub_model import EPOCH, MAX_ROOMS, ON_JOIN, PAGE_ENTRIES, TAIL_MESSAGES, Model, Person
 
-ROOMS = st.sampled_from(["lobby", "kitchen", "attic"])
+ROOMS = st.sampled_from(["lobby", "lobby", "kitchen", "attic"])
 NAMES = st.sampled_from(["alice", "ALICE", "alice-2", "bob"])
-COMMANDS = st.one_of(
-    st.builds(m.Publish, st.integers(0).map(str), st.none(), ROOMS),
-    st.builds(m.Join, ROOMS, st.none() | NAMES),
-    st.builds(m.Rename, NAMES, ROOMS),
-    st.builds(m.History, st.integers(1, 5), ROOMS),
-    st.builds(m.Who, ROOMS),
-    st.just(m.Rooms()),
-    st.just(m.Leave()),
-)
+TEXTS = st.integers(0).map(str)
+OFFSETS = st.integers(0, 12)
+LIMITS = st.none() | st.integers(0, 5)
+SINCE = st.builds(m.Position, st.sampled_from([EPOCH, EPOCH, EPOCH, "other"]), OFFSETS)
 CLIENTS = 5
+
+PUBLISH = st.builds(m.Publish, room=ROOMS, text=TEXTS)
+JOIN = st.builds(m.Join, room=ROOMS, name=st.none() | NAMES)
+RENAME = st.builds(m.Rename, room=ROOMS, name=NAMES)
+HISTORY = st.builds(m.History, room=ROOMS, limit=st.integers(1, 5))
+DIRECT = st.builds(m.Direct, room=ROOMS, name=NAMES, text=TEXTS)
+WHO = st.builds(m.Who, room=ROOMS)
+LEAVE = st.builds(m.Leave, room=ROOMS)
+COMMANDS = PUBLISH | JOIN | RENAME | HISTORY | DIRECT | WHO | LEAVE | st.just(m.Rooms())
+PROGRAMS_COMMANDS = (
+    PUBLISH
+    | COMMANDS
+    | st.builds(m.Join, room=ROOMS, name=st.none() | NAMES, since=SINCE, limit=LIMITS)
+    | st.builds(m.History, room=ROOMS, before=OFFSETS, limit=LIMITS)
+    | st.builds(m.History, room=ROOMS, after=OFFSETS, limit=LIMITS, epoch=st.sampled_from([None, EPOCH, "other"]))
+    | st.builds(m.Direct, client=st.integers(1, CLIENTS + 1).map("c{}".format), text=TEXTS)
+    | st.just(m.Ping())
+)
 AWAY = StoreError("away")
 
 
 def plain(event: m.Event) -> m.Event:
     """Without what the model does not say: when, under which epoch, in which words, in which order of rooms."""
     match event:
-        case m.Message():
+        case m.Message() | m.Ack() | m.DirectMessage():
             return msgspec.structs.replace(event, ts=0)
         case m.Joined() | m.HistoryPage():
             messages = tuple(msgspec.structs.replace(message, ts=0) for message in event.messages)
             return msgspec.structs.replace(event, epoch="", messages=messages)
+        case m.Gap():
+            return msgspec.structs.replace(event, epoch="")
         case m.Error():
             return msgspec.structs.replace(event, reason="")
         case m.RoomList():
             return msgspec.structs.replace(event, rooms=tuple(sorted(event.rooms, key=lambda info: info.room)))
     return event
+
+
+class Reader:
+    """Follows what one client is told, without the model: in each room every message once, in order, without a hole."""
+
+    def __init__(self, *, is_text: bool) -> None:
+        self.since: dict[m.Id | None, int] = {}  # of the joins it sent, by their ids
+        self.read: dict[str, int] = {}  # up to where, by room
+        self.is_behind: set[str] = set()
+        self._is_text = is_text
+        self._seen = 0
+
+    def follow(self, told: list[m.Event]) -> None:
+        for event in told[self._seen :]:
+            match event:
+                case m.Joined():
+                    self._joined(event)
+                case m.Left():
+                    self.read.pop(event.room, None)
+                case m.Message():
+                    assert event.room not in self.is_behind, "nothing is sent to who has not asked on"
+                    assert event.offset == self.read.get(event.room, event.offset - 1) + 1
+                    self.read[event.room] = event.offset
+        self._seen = len(told)
+
+    def _joined(self, joined: m.Joined) -> None:
+        offsets = [message.offset for message in joined.messages]
+        if self._is_text:
+            self.read.clear()
+        self.is_behind.discard(joined.room)
+        if joined.epoch:  # else the log did not say where the room stands
+            self.read[joined.room] = joined.offset
+        if joined.recovered:
+            since = self.since[joined.id]
+            assert offsets == list(range(since + 1, since + 1 + len(offsets)))
+            self.read[joined.room] = since + len(offsets)
+            assert joined.more == (self.read[joined.room] < joined.offset)
+        elif offsets:
+            assert offsets == list(range(joined.offset + 1 - len(offsets), joined.offset + 1))
+        if joined.more:
+            self.is_behind.add(joined.room)
 
 
 class Hubs(RuleBasedStateMachine):
@@ -49,23 +109,32 @@ class Hubs(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         self.runner = asyncio.Runner()
+        self.patches = pytest.MonkeyPatch()
+        for module in (joining, hub_commands):
+            self.patches.setattr(module, "PAGE_ENTRIES", PAGE_ENTRIES)
         self.model = Model()
+        self.ids = count(1)
         self.there: list[tuple[hubs.Peer, Person]] = []
-        self.everybody: list[tuple[hubs.Peer, Person]] = []
+        self.everybody: list[tuple[hubs.Peer, Person, Reader]] = []
         self.runner.run(self._begin())
 
     async def _begin(self) -> None:
+        """With something to catch up with in one room."""
         limits = {**hubs.UNLIMITED, "max_rooms_per_client": MAX_ROOMS}
-        self.chat = hubs.SlowChat(limits=limits)
+        self.chat = hubs.SlowChat(limits=limits, history={"tail_messages": TAIL_MESSAGES, "on_join": ON_JOIN})
+        self.chat.log.epoch = EPOCH
+        self.model.logged["lobby"] = self.chat.log.fill("lobby", 6)
 
     @precondition(lambda self: len(self.there) < CLIENTS)
-    @rule(room=ROOMS, name=st.none() | NAMES, single_room=st.booleans())
-    def connect(self, room: str, name: str | None, single_room: bool) -> None:
-        peer = self.chat.connect(room, name, hubs.ONE_ROOM if single_room else hubs.MANY_ROOMS)
-        person = Person(peer.client.id, single_room, name)
-        self.model.connect(person, room)
+    @rule(room=ROOMS, name=st.none() | NAMES, is_text=st.booleans(), names_no_room=st.booleans())
+    def connect(self, room: str, name: str | None, is_text: bool, names_no_room: bool) -> None:
+        """A text client is in some room at any time."""
+        where = None if names_no_room and not is_text else room
+        peer = self.chat.connect(where, name, hubs.ONE_ROOM if is_text else hubs.MANY_ROOMS)
+        person = Person(peer.client.id, is_text, name)
+        self.model.connect(person, where)
         self.there.append((peer, person))
-        self.everybody.append((peer, person))
+        self.everybody.append((peer, person, Reader(is_text=is_text)))
 
     @precondition(lambda self: len(self.there) == CLIENTS)
     @rule(number=st.integers(0, CLIENTS - 1))
@@ -74,65 +143,109 @@ class Hubs(RuleBasedStateMachine):
         peer.hang_up()
         self.model.hang_up(person)
 
-    @precondition(lambda self: self.there)
-    @rule(number=st.integers(0, CLIENTS - 1), commands=st.lists(COMMANDS, min_size=1, max_size=3))
-    def ask(self, number: int, commands: list[m.Command]) -> None:
-        """In one read; who has a single room does not say where, and nobody else has a way back to the lobby."""
-        peer, person = self.there[number % len(self.there)]
+    @precondition(lambda self: any(person.is_text for _, person in self.there))
+    @rule(number=st.integers(0, CLIENTS - 1), commands=st.lists(COMMANDS, min_size=1, max_size=4))
+    def say(self, number: int, commands: list[m.Command]) -> None:
+        """In one read; who has a single room does not say where."""
+        people = [(peer, person) for peer, person in self.there if person.is_text]
         for command in commands:
-            if person.single_room and isinstance(command, m.Publish | m.Rename | m.History | m.Who):
-                command = msgspec.structs.replace(command, room=None)  # noqa: PLW2901
-            if person.single_room or not isinstance(command, m.Leave):
-                peer.ask(command)
-                self.model.submit(person, command)
+            if not isinstance(command, m.Join | m.Rooms):
+                command = msgspec.structs.replace(command, room=m.HERE)  # type: ignore[call-arg]  # noqa: PLW2901
+            self._submit(*people[number % len(people)], command)
 
-    @precondition(lambda self: self.model.calls)
-    @rule(fails=st.sampled_from([False, False, False, True]))
-    def answer(self, fails: bool) -> None:
-        """The log answers its oldest call; the hub applies it in its next turn."""
+    @precondition(lambda self: not all(person.is_text for _, person in self.there))
+    @rule(
+        number=st.integers(0, CLIENTS - 1),
+        commands=st.lists(st.tuples(PROGRAMS_COMMANDS, st.integers(0, 5)), min_size=1, max_size=4),
+    )
+    def ask(self, number: int, commands: list[tuple[m.Command, int]]) -> None:
+        """In one message, each with an id; mostly of a room that one is in."""
+        programs = [(peer, person) for peer, person in self.there if not person.is_text]
+        peer, person = programs[number % len(programs)]
+        for command, where in commands:
+            changed: dict[str, object] = {"id": next(self.ids)}
+            if where and person.rooms and getattr(command, "room", None) and not isinstance(command, m.Leave):
+                changed["room"] = person.rooms[where % len(person.rooms)]
+            self._submit(peer, person, msgspec.structs.replace(command, **changed))
+
+    @precondition(lambda self: self._behind())
+    @rule(number=st.integers(0, CLIENTS - 1))
+    def ask_on(self, number: int) -> None:
+        """Somebody who has more to come asks for it, as a client should."""
+        behind = self._behind()
+        peer, person, reader, room = behind[number % len(behind)]
+        since = m.Position(EPOCH, reader.read[room])
+        self._submit(peer, person, m.Join(id=next(self.ids), room=room, since=since))
+
+    def _behind(self) -> list[tuple[hubs.Peer, Person, Reader, str]]:
+        return [
+            (peer, person, reader, room)
+            for peer, person, reader in self.everybody
+            for room in sorted(reader.is_behind)
+            if not person.is_gone and room in reader.read
+        ]
+
+    def _submit(self, peer: hubs.Peer, person: Person, command: m.Command) -> None:
+        if isinstance(command, m.Join) and command.since is not None:
+            self._reader(peer).since[command.id] = command.since.offset
+        peer.ask(command)
+        self.model.submit(person, command)
+
+    def _reader(self, peer: hubs.Peer) -> Reader:
+        return next(reader for other, _, reader in self.everybody if other is peer)
+
+    def _answer(self, *, fails: bool) -> None:
         self.chat.log.answer(AWAY if fails else None)
         self.model.answer(fails=fails)
 
-    @rule()
-    def turn(self) -> None:
-        """The hub waits for nobody: a turn ends, whatever the log has not answered."""
+    @rule(failures=st.lists(st.sampled_from([False] * 5 + [True]), max_size=3))
+    def turn(self, failures: list[bool]) -> None:
+        """The log answers some of its calls, and the hub waits for nobody: a turn ends, whatever is not answered."""
+        for fails in failures[: len(self.model.calls)]:
+            self._answer(fails=fails)
+        self._turn()
+
+    def _turn(self) -> None:
         self.runner.run(self.chat.hub.turn())
         self.model.turn()
-        for peer, person in self.everybody:
+        for peer, person, reader in self.everybody:
             assert [plain(event) for event in peer.told] == [plain(event) for event in person.told]
+            reader.follow(peer.told)
 
     @rule()
     def settle(self) -> None:
-        """The log answers everything, one by one, until nothing is left to do."""
+        """The log answers everything, one by one, until nothing is left to do: then nobody misses a message."""
         while not self.model.is_idle:
             if self.model.calls:
-                self.answer(False)
-            self.turn()
+                self._answer(fails=False)
+            self._turn()
+        for peer, person in self.there:
+            reader = self._reader(peer)
+            for room in set(person.rooms) & set(reader.read) - reader.is_behind:
+                assert reader.read[room] == len(self.model.logged.get(room, ()))
 
     @invariant()
     def names_are_unique_in_a_room(self) -> None:
-        """After folding; and each is held by its member, and by nobody else."""
-        for room in self.chat.hub.rooms.values():
-            names = {client.id: sender.name for client, sender in room.members.items() if sender.name}
-            held = self.chat.hub.directory._holders.get(room.name, {})
-            assert held == {fold(name): id for id, name in names.items()}
-            assert len(held) == len(names)
-
-    @invariant()
-    def messages_come_in_offset_order_each_once(self) -> None:
-        """In each room without a hole, as long as a client is in it."""
-        for peer, _ in self.there:
-            last: dict[str, int] = {}
-            for event in peer.told:
-                if isinstance(event, m.Joined) and peer.client.codec.single_room:
-                    last.clear()
-                if isinstance(event, m.Message):
-                    assert event.offset == last.get(event.room, event.offset - 1) + 1
-                    last[event.room] = event.offset
+        """After folding; each is held by its member, or by who is on its way into the room, and by nobody else."""
+        directory = self.chat.hub.directory
+        assert isinstance(directory, LocalDirectory)
+        held = {
+            room: {name: holding.clients for name, holding in holdings.items()}
+            for room, holdings in directory._rooms.items()
+        }
+        assert held == {
+            room: {name: [id] for name, id in names.items()} for room, names in self.model.names.items() if names
+        }
 
     @invariant()
     def one_append_is_in_flight(self) -> None:
         assert len(self.chat.log.calls) == len(self.model.calls)
+
+    @invariant()
+    def tails_are_bounded(self) -> None:
+        """And kept only of rooms that there are."""
+        assert {name for name in self.chat.hub.tails._tails if name not in self.chat.hub.rooms} == set()
+        assert len(self.chat.hub.tails) == sum(room.tail is not None for room in self.model.rooms.values())
 
     def teardown(self) -> None:
         """When all are gone and the log has answered, nothing is left of anybody."""
@@ -140,10 +253,12 @@ class Hubs(RuleBasedStateMachine):
             for peer, person in self.there:
                 peer.hang_up()
                 self.model.hang_up(person)
+            self.there = []
             self.settle()
             assert not self.model.rooms
             assert self.chat.is_empty
         finally:
+            self.patches.undo()
             self.runner.close()
 
 

@@ -353,8 +353,8 @@ PIECES = {
 @example(["ping", "line"], [2 + SIZE])
 def test_counting_is_exact_however_the_bytes_arrive(names: list[str], reads: list[int]) -> None:
     """Frames of any kind between the lines, in reads that end anywhere."""
-    sender, complaints = Sender(4, SIZE), Complaints()
-    client = CountingClient(0, sender, SIZE, bytearray(1024), complaints)
+    sender, complaints = Sender(4, lines.LineFrames(SIZE)), Complaints()
+    client = CountingClient(0, sender, lines.LineFrames(SIZE), bytearray(1024), complaints)
     wire: Any = Wire()
     client.attach(wire)
     sender.refilling = True
@@ -435,7 +435,7 @@ def test_histograms_of_two_workers_add_up() -> None:
 
 def test_two_workers_share_one_schedule() -> None:
     """Message k leaves at k / rate, from sender k modulo all, whoever runs that sender."""
-    senders = [Sender(number, SIZE) for number in range(5)]
+    senders = [Sender(number, lines.LineFrames(SIZE)) for number in range(5)]
     shares = [islice(due_times(senders[first::2], 5, rate=10, start=100), 20) for first in (0, 1)]
     due = sorted((round(moment, 6), sender.number) for share in shares for moment, sender in share)
     assert due[:20] == [(100 + k / 10, k % 5) for k in range(20)]

@@ -1,23 +1,29 @@
 """What waits for the room log: one append at a time, within bounds, and nobody waits for ever."""
 
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
-from aiochat.config import Store, load
+from aiochat.config import load
 from aiochat.errors import Reply, StoreError
 from aiochat.logqueue import LogQueue
+from aiochat.messages import Entry, Message, Sender
 from aiochat.room import Room
-from aiochat.roomlog import Draft, Page
+from aiochat.roomlog import Appended, Draft, Page
 from aiochat.roomlog.memory import MemoryLog
 from tests import fakes
-from tests.roomlogs import draft
 
-LIMITS = Store(url="memory:", pending_messages=4, pending_bytes=100, wait_seconds=5)
-CONFIG = load()
+PENDING: Final = {"pending_messages": 4, "pending_bytes": 100, "wait_seconds": 5}
+CONFIG = load(flags={"store": {"url": "memory:", **PENDING}})
 AWAY = StoreError("away")
+
+
+def draft(text: str) -> Draft:
+    """A message on its way."""
+    return Draft(Sender("c1"), text, None, 0, len(text), None)
 
 
 class Hub:
@@ -30,7 +36,7 @@ class Hub:
         self.appended: list[list[str | None] | StoreError] = []
         self.pages: list[Page | StoreError] = []
         self._items: list[Callable[[], object]] = []
-        self.queue = LogQueue(LIMITS, self.log, lambda: self.clock.now, self._items.append)
+        self.queue = LogQueue(CONFIG.store, self.log, lambda: self.clock.now, self._items.append)
 
     def say(self, room: str, *texts: str) -> None:
         for text in texts:
@@ -41,7 +47,7 @@ class Hub:
         return [room.name for room in self.queue.append(self._appended)]
 
     def read(self) -> None:
-        self.queue.read("a", 10, self.pages.append)
+        self.queue.read("a", self.pages.append, limit=10)
 
     def answer(self, error: StoreError | None = None) -> None:
         """The log answers its oldest call, and a turn takes the answer."""
@@ -54,14 +60,18 @@ class Hub:
         while self._items:
             self._items.pop(0)()
 
-    def _appended(self, batch: Mapping[str, list[Draft]], result: Mapping[str, Page] | StoreError) -> None:
+    def _appended(self, batch: Mapping[str, list[Draft]], result: Mapping[str, Appended] | StoreError) -> None:
         if isinstance(result, StoreError):
             self.appended.append(result)
             return
         assert list(batch) == list(result)
         for room, drafts in batch.items():
-            assert [message.text for message in result[room].messages] == [each.text for each in drafts]
-        self.appended.append([message.text for page in result.values() for message in page.messages])
+            assert _texts(result[room].entries) == [each.text for each in drafts]
+        self.appended.append([text for appended in result.values() for text in _texts(appended.entries)])
+
+
+def _texts(entries: Sequence[Entry]) -> list[str | None]:
+    return [entry.text for entry in entries if isinstance(entry, Message)]
 
 
 @pytest.fixture
@@ -211,7 +221,7 @@ def test_a_page_comes_when_the_log_answers(hub: Hub) -> None:
     hub.answer(AWAY)
     page, failure = hub.pages
     assert isinstance(page, Page)
-    assert [message.text for message in page.messages] == ["one"]
+    assert _texts(page.entries) == ["one"]
     assert failure is AWAY
 
 
@@ -230,12 +240,53 @@ def test_a_late_page_is_a_failure_and_ignored_when_it_comes(hub: Hub) -> None:
     assert [type(page) for page in hub.pages] == [StoreError, Page]
 
 
+def test_so_many_reads_are_in_flight_that_an_append_can_come_between(hub: Hub) -> None:
+    """Ten thousand who come back at once wait in line, in their order; the late among them are not asked for."""
+    for _ in range(20):
+        hub.read()
+    hub.say("a", "one")
+    hub.append()
+    assert len(hub.log.calls) == 17
+    for _ in range(17):
+        hub.answer()
+    assert hub.appended == [["one"]]
+    assert [len(page.entries) for page in hub.pages if isinstance(page, Page)] == [0] * 16
+    hub.clock.now += 5.1
+    hub.queue.refuse_late()
+    assert [type(page) for page in hub.pages[16:]] == [StoreError] * 4
+    hub.read()
+    while hub.log.calls:
+        hub.log.answer()
+    hub.run()
+    assert (len(hub.pages), hub.queue._reads_in_flight, hub.queue._reads_waiting) == (21, 0, deque())
+
+
+def test_a_log_that_failed_is_tried_until_it_is_back(hub: Hub) -> None:
+    """With an empty append, where nobody writes; the queue tells whether the log fails."""
+    hub.queue.probe(hub._appended)
+    assert hub.log.batches == []
+    hub.say("a", "one")
+    hub.append()
+    assert not hub.queue.is_failing
+    hub.answer(AWAY)
+    assert hub.queue.is_failing
+    hub.queue.probe(hub._appended)
+    assert hub.log.batches[1:] == [{}]
+    hub.answer()
+    assert not hub.queue.is_failing
+    hub.say("a", "two")
+    hub.append()
+    hub.clock.now += 6
+    hub.queue.refuse_late()
+    assert hub.queue.is_failing
+
+
 def test_a_log_that_answers_within_the_call_is_answered_in_a_turn() -> None:
     """The answer is an item of the hub's like any other, never a call from within."""
     items: list[Any] = []
-    queue = LogQueue(LIMITS, MemoryLog(CONFIG), lambda: 0.0, items.append)
+    queue = LogQueue(CONFIG.store, MemoryLog(CONFIG), lambda: 0.0, items.append)
     queue.add(Room("a"), draft("one"))
     done: list[Any] = []
     queue.append(lambda batch, result: done.append(batch))
-    queue.read("a", 1, done.append)
+    queue.read("a", done.append, limit=1)
     assert (len(items), done) == (2, [])

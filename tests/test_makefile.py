@@ -12,7 +12,7 @@ import pytest
 CHECKOUT = Path(__file__).parent.parent
 TARGETS = [
     *("help", "run", "chat", "test", "test-faults", "lint", "format"),
-    *("loadtest", "bench", "lock", "wheel", "parts", "clean"),
+    *("protocol", "loadtest", "bench", "lock", "wheel", "parts", "clean"),
 ]
 PIN = re.compile(r"(?P<name>[a-z0-9-]+)==[0-9][0-9a-z.]*( ; [a-z_]+ [!=]= '[A-Za-z0-9]+')?")
 

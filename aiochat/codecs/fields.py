@@ -86,15 +86,24 @@ def _expected(info: inspect.Type) -> str:
     return " or ".join(_with_article(described(kind, _with_fields)) for kind in alternatives(info))
 
 
+def structs_in(info: inspect.Type) -> Iterator[inspect.StructType]:
+    """The structs that a field holds, alone, among others, in an array or by key."""
+    for kind in alternatives(info):
+        if isinstance(kind, inspect.StructType):
+            yield kind
+        elif isinstance(kind, inspect.DictType):
+            yield from structs_in(kind.value_type)
+        elif isinstance(kind, inspect.VarTupleType):
+            yield from structs_in(kind.item_type)
+
+
 def _expectations(struct: inspect.StructType, prefix: str = "") -> Iterator[tuple[str, str]]:
     """Every path to a field, and what is expected there."""
     for field in struct.fields:
         path = prefix + field.encode_name
         yield path, _expected(field.type)
-        for kind in alternatives(field.type):
-            inner = kind.value_type if isinstance(kind, inspect.DictType) else kind
-            if isinstance(inner, inspect.StructType):
-                yield from _expectations(inner, f"{path}.")
+        for inner in structs_in(field.type):
+            yield from _expectations(inner, f"{path}.")
 
 
 # By command and field, as in `EXPECTED["join"]["since.offset"]`.

@@ -89,7 +89,11 @@ class TextCodec:
     def encode_entry(self, entry: Entry) -> bytes:
         if type(entry) is not Message:
             return b""
-        line = _line_of(entry)
+        if entry.data is None and entry.text:  # the usual one, without the call
+            name = None if entry.sender is None else entry.sender.name
+            line = entry.text if name is None else f"{name}: {entry.text}"
+        else:
+            line = _line_of(entry)
         if line.isascii():
             payload = line.encode()
             if payload.translate(_WITHOUT_CONTROL) == payload:
@@ -148,15 +152,13 @@ _COMMANDS: Final[dict[str, Callable[[str], Command | Reply]]] = {
 
 
 def _line_of(message: Message) -> str:
-    sender = message.sender
-    if message.data is None and not message.erased:
-        text = message.text or ""
-        return text if sender is None or sender.name is None else f"{sender.name}: {text}"
     if message.erased:
         return "* a message was erased"
-    if message.data == _ACTION and message.text:
-        return f"* {_shown(sender)} {message.text}"
-    return _content(message) if sender is None or sender.name is None else f"{sender.name}: {_content(message)}"
+    if message.text and message.data == _ACTION:
+        return f"* {_shown(message.sender)} {message.text}"
+    name = None if message.sender is None else message.sender.name
+    content = _content(message)
+    return content if name is None else f"{name}: {content}"
 
 
 def _content(message: Message | DirectMessage) -> str:

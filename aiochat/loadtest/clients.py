@@ -103,14 +103,17 @@ class CountingClient(Client, asyncio.BufferedProtocol):
     """Counts markers. All lines are equally long, so in what is read they stand at equal distances: one strided slice
     finds a marker at each, or else something different came too, and the frames are walked one by one."""
 
-    def __init__(self, room: int, sender: Sender | None, size: int, buffer: bytearray, complaints: Complaints) -> None:
+    def __init__(
+        self, room: int, sender: Sender | None, shape: lines.LineFrames, buffer: bytearray, complaints: Complaints
+    ) -> None:
         super().__init__(room, sender)
         self.buffer = buffer  # one for all clients of the process: a read is dealt with before the next begins
         self.view = memoryview(buffer)
         self.tail = b""  # of the last read: the beginning of a frame
-        self.head = lines.frame_head(lines.TEXT, size)
-        self.marker_at = len(self.head)
-        self.stride = len(self.head) + size
+        self.head = lines.frame_head(lines.TEXT, shape.payload_bytes)
+        self.marker_at = len(self.head) + shape.marker_at
+        self.stride = len(self.head) + shape.payload_bytes
+        self.echoes = 0  # of its own, in what was read and is walked through
         self.complaints = complaints
 
     def get_buffer(self, sizehint: int) -> memoryview:
@@ -148,6 +151,9 @@ class CountingClient(Client, asyncio.BufferedProtocol):
         done = 0
         for first_byte, start, done in lines.frames(self.buffer, end):
             self.take(first_byte, bytes(self.view[start:done]))
+        if self.sender is not None:
+            self.sender.echoed(self.echoes)
+            self.echoes = 0
         return done
 
     def take(self, first_byte: int, payload: bytes) -> None:
@@ -167,7 +173,7 @@ class CountingClient(Client, asyncio.BufferedProtocol):
             for line in payload.split(b"\n"):
                 self.complaints.take(line)
         if self.sender is not None:
-            self.sender.echoed(payload.count(self.sender.key))
+            self.echoes += payload.count(self.sender.key)
             self.sender.answered(payload)
 
 

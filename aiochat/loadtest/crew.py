@@ -100,12 +100,11 @@ class Crew:
         room = number % plan.rooms
         if number >= plan.clients - plan.slow:
             return SlowClient(room)
-        sender = None
-        if number < plan.senders:
-            sender = Sender(number, lines.LineFrames(plan.size, plan.codec, room_name(plan, room)))
+        shape = lines.LineFrames(plan.size, plan.codec, room_name(plan, room))
+        sender = Sender(number, shape) if number < plan.senders else None
         if number in self.checked:
             return CheckingClient(room, sender, plan.size, self.latencies, self.complaints)
-        return CountingClient(room, sender, plan.size, self.buffer, self.complaints)
+        return CountingClient(room, sender, shape, self.buffer, self.complaints)
 
     async def connect(self) -> list[str]:
         """What went wrong; it stops soon after the first failure."""

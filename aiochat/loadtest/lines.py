@@ -70,6 +70,8 @@ class LineFrames:
             (b"", b"") if codec == TEXT_CODEC else (b'{"type":"publish","room":"%b","text":"' % room.encode(), b'"}')
         )
         frame = client_frame(TEXT, before + line + after)
+        self.marker_at = len(before)
+        self.payload_bytes = len(before) + len(line) + len(after)
         start = len(frame) - len(line) - len(after)
         self.before = frame[: start + 1]
         self.after = frame[start + HEAD_BYTES :]

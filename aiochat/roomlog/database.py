@@ -1,12 +1,13 @@
 """The SQLite file: opening and checking it, its schema, its incarnation. In the writer process, and for a backup."""
 
-import os
 import secrets
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
+
+import msgspec
 
 from aiochat.errors import StartError, StoreError
 from aiochat.roomlog.lock import FileLock
@@ -37,8 +38,9 @@ MIGRATIONS: Final = (
         room INTEGER, first INTEGER, last INTEGER NOT NULL, ts INTEGER NOT NULL, content BLOB NOT NULL,
         PRIMARY KEY (room, first)
     ) WITHOUT ROWID;
-    CREATE TABLE keys (id INTEGER PRIMARY KEY, ts INTEGER NOT NULL, offset INTEGER NOT NULL, digest BLOB NOT NULL);
-    CREATE INDEX keys_by_ts ON keys (ts);
+    CREATE TABLE keys ( -- of one batch; the id is the last one's number, counted over all of them
+        id INTEGER PRIMARY KEY, ts INTEGER NOT NULL, content BLOB NOT NULL
+    );
     CREATE TABLE forgotten (bucket INTEGER PRIMARY KEY, rooms INTEGER NOT NULL);
     CREATE TABLE doomed (room INTEGER PRIMARY KEY); -- forgotten rooms of which there are chunks
     """,
@@ -63,16 +65,17 @@ _ADVICE: Final = {
 _OTHER_ADVICE: Final = "this user must be able to write it and its directory; or choose another store.url"
 
 
-def reason(error: sqlite3.Error) -> str:
-    """Why SQLite failed, for people."""
+def reason(error: Exception) -> str:
+    """Why SQLite or the decoding of a chunk failed, for people."""
+    if isinstance(error, msgspec.MsgspecError):
+        return _REASONS[sqlite3.SQLITE_CORRUPT]
     code = getattr(error, "sqlite_errorcode", 0)
     name = getattr(error, "sqlite_errorname", type(error).__name__)
     return f"{_REASONS.get(code & 0xFF, str(error))} ({name})"
 
 
-def unusable(path: Path, error: sqlite3.Error) -> StartError:
+def unusable(path: Path, why: str) -> StartError:
     """The line for people when the file cannot be used at the start."""
-    why = reason(error)
     return StartError(f"{path}: {why}: {_ADVICE.get(why.partition(' (')[0], _OTHER_ADVICE)}")
 
 
@@ -81,19 +84,23 @@ def connect(path: Path, mode: str) -> Connection:
     return sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", _BUSY_SECONDS, isolation_level=None, uri=True)
 
 
-def migrate(connection: Connection, path: Path, migrations: Sequence[str] = MIGRATIONS) -> None:
-    """Bring the schema up to date. Raises `StartError` for a file of another program or a newer version."""
+def check(connection: Connection, path: Path) -> int:
+    """The version of its schema. Raises `StartError` for a file of another program or a newer version."""
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
     if application != _APPLICATION_ID and (application or tables or version):
         raise StartError(f"{path} is the database of another program: choose another store.url")
-    if version > len(migrations):
+    if version > len(MIGRATIONS):
         raise StartError(f"{path} is of a newer version of aiochat: start that one, or choose another store.url")
+    return int(version)
+
+
+def migrate(connection: Connection, version: int, migrations: Sequence[str] = MIGRATIONS) -> None:
+    """Bring a schema of this version up to date; each step is all or nothing."""
     for number, script in enumerate(migrations[version:], version + 1):
-        connection.executescript(
-            f"BEGIN IMMEDIATE; {script}; PRAGMA application_id = {_APPLICATION_ID}; PRAGMA user_version = {number}; COMMIT"
-        )
+        marks = f"PRAGMA application_id = {_APPLICATION_ID}; PRAGMA user_version = {number}"
+        connection.executescript(f"BEGIN IMMEDIATE; {script}; {marks}; COMMIT")
 
 
 class Database:
@@ -118,9 +125,9 @@ class Database:
         try:
             self._connect()
         except sqlite3.Error as error:
-            raise unusable(self.path, error) from None
+            raise unusable(self.path, reason(error)) from None
         except (StoreError, OSError) as error:
-            raise StartError(f"{self.path} cannot be written: {error}; {_OTHER_ADVICE}") from None
+            raise unusable(self.path, str(error)) from None
 
     def close(self, *, is_clean: bool) -> None:
         """Let go of the file; `is_clean` says that everything was answered."""
@@ -144,7 +151,7 @@ class Database:
             self.writer.execute("COMMIT")
         except BaseException as error:
             self._roll_back()
-            if isinstance(error, sqlite3.Error):
+            if isinstance(error, sqlite3.Error | msgspec.MsgspecError):
                 raise StoreError(reason(error)) from None
             raise
 
@@ -180,7 +187,7 @@ class Database:
 
     def _connect(self) -> None:
         self.writer = connect(self.path, "rwc")
-        migrate(self.writer, self.path)
+        migrate(self.writer, check(self.writer, self.path))
         if self.writer.execute("PRAGMA journal_mode = WAL").fetchone() != ("wal",):
             raise StartError(f"{self.path} is on a file system that SQLite's WAL does not work on: {_OTHER_ADVICE}")
         for pragma in (
@@ -208,7 +215,7 @@ class Database:
                 self.set("secret", secrets.token_bytes(32))
             for name, value in (
                 *(("run", run), ("is_clean", is_clean), ("is_copy", False), ("boot", self._boot)),
-                *(("synchronous", self._synchronous), ("inode", os.stat(self.path).st_ino)),
+                *(("synchronous", self._synchronous), ("inode", self.path.stat().st_ino)),
             ):
                 self.set(name, value)
         self._lock.write(self._pid, [run])
@@ -221,7 +228,7 @@ class Database:
         return bool(
             self.get("is_copy")
             or self.get("run") not in self._lock.runs
-            or self.get("inode") != os.stat(self.path).st_ino
+            or self.get("inode") != self.path.stat().st_ino
             or (was_cut and (self._boot is None or self.get("boot") != self._boot))
         )
 
@@ -232,17 +239,3 @@ class Database:
                 self.writer.execute("ROLLBACK")
         except sqlite3.Error:
             pass  # SQLite has rolled back by itself
-
-
-def back_up(source: Path, target: Path) -> None:
-    """Write a consistent copy, whoever writes the source meanwhile, and mark it as one. Raises `sqlite3.Error`."""
-    connection = connect(source, "ro")
-    try:
-        connection.execute("VACUUM INTO ?", (str(target),))
-    finally:
-        connection.close()
-    copy = connect(target, "rw")
-    try:
-        copy.execute("UPDATE meta SET value = 1 WHERE name = 'is_copy'")
-    finally:
-        copy.close()

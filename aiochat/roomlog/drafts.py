@@ -29,9 +29,9 @@ def scope(draft: Draft) -> str:
 
 
 def digest(draft: Draft, secret: bytes) -> bytes:
-    """16 bytes that stand for the content; without the secret nobody can try what it may have been."""
+    """8 bytes that stand for the content; without the secret nobody can try what it may have been."""
     content = _encode((draft.text, draft.data, draft.target))
-    return blake2b(content, digest_size=16, key=secret).digest()
+    return blake2b(content, digest_size=8, key=secret).digest()
 
 
 def key_reused() -> Reply:

@@ -1,14 +1,16 @@
 """Which engine `store.url` names, by its scheme."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 from aiochat.config import Config
 from aiochat.errors import ConfigError
 from aiochat.roomlog.contract import RoomLog
 from aiochat.roomlog.memory import MemoryLog
+from aiochat.roomlog.sqlite import SCHEME, SqliteLog, path_of
 
-_ENGINES: Final[dict[str, Callable[[Config], RoomLog]]] = {"memory": MemoryLog}
+_ENGINES: Final[dict[str, Callable[[Config], RoomLog]]] = {"memory": MemoryLog, "sqlite": SqliteLog}
 
 
 def make_log(config: Config) -> RoomLog:
@@ -20,6 +22,11 @@ def make_log(config: Config) -> RoomLog:
     return _ENGINES[scheme](config)
 
 
+def file_path(config: Config) -> Path | None:
+    """The file that the messages are in, if they are in one."""
+    return path_of(config.store.url) if config.store.url.startswith(SCHEME) else None
+
+
 def data_path(config: Config) -> str:
     """Where the messages are, for people to read."""
-    return "in memory, and gone when the server stops"
+    return str(file_path(config) or "in memory, and gone when the server stops")

@@ -8,7 +8,7 @@ import msgspec
 
 from aiochat.errors import StoreError
 from aiochat.roomlog.contract import PAGE_BYTES
-from aiochat.roomlog.database import Database, DatabaseError, reason
+from aiochat.roomlog.database import Connection, Database, DatabaseError, reason
 from aiochat.roomlog.keys import Keys
 from aiochat.roomlog.rooms import Room, Rooms
 from aiochat.roomlog.wire import (
@@ -57,13 +57,13 @@ class Entries:
         """Raises `StoreError`."""
         try:
             return self._read(asked)
-        except DatabaseError as error:
+        except (DatabaseError, msgspec.MsgspecError) as error:
             raise StoreError(reason(error)) from None
 
-    def oldest(self, room: Room) -> int:
+    def oldest(self, room: Room, connection: Connection) -> int:
         """The first offset that the limits by count and age leave."""
         oldest = max(room.oldest, room.newest - self._limits.max_messages + 1)
-        return oldest if not self._limits.max_age_ms else self._youngest(room, oldest)
+        return oldest if not self._limits.max_age_ms else self._first_young(room, oldest, connection)
 
     def _append(self, drafts: RoomDrafts, written: list[Room]) -> RoomAppended:
         room = self._rooms.find(drafts.room, self._database.writer) or self._rooms.make(drafts.room)
@@ -125,13 +125,14 @@ class Entries:
         self._rows.clear()
 
     def _erase(self, room: Room, target: int) -> bool:
-        if not self.oldest(room) <= target <= room.newest:
+        if not self.oldest(room, self._database.writer) <= target <= room.newest:
             return False
         first, content = self._database.writer.execute(
-            "SELECT first, content FROM chunks WHERE room = ? AND first <= ? ORDER BY first DESC LIMIT 1",
-            (room.id, target),
+            "SELECT max(first), content FROM chunks WHERE room = ? AND first <= ?", (room.id, target)
         ).fetchone()
-        entries = _decode_raw(content)
+        entries = _decode_raw(content or encode(()))
+        if first is None or target - first >= len(entries):
+            raise StoreError("the file is damaged")
         entry = _decode_stored(entries[target - first])
         if entry.sender is None or entry.target is not None:
             return False
@@ -148,7 +149,7 @@ class Entries:
         room = self._rooms.find(asked.room, reader)
         if room is None:
             return Page(self.epoch(self._rooms.generation(asked.room, reader)), 1, 0, 1, 0, [])
-        oldest = self.oldest(room)
+        oldest = self.oldest(room, reader)
         if asked.after is not None:
             start = max(asked.after + 1, oldest)
             stop = min(room.newest, start + asked.limit - 1)
@@ -184,10 +185,10 @@ class Entries:
             return start, min(stop, reached), chunks
         return max(start, reached), stop, chunks[::-1]
 
-    def _youngest(self, room: Room, oldest: int) -> int:
+    def _first_young(self, room: Room, oldest: int, connection: Connection) -> int:
         """The first offset from `oldest` on that is young enough."""
         since = time.time() * 1000 - self._limits.max_age_ms
-        found = self._database.reader.execute(
+        found = connection.execute(
             "SELECT first, content FROM chunks WHERE room = ? AND last >= ? AND ts >= ? ORDER BY first LIMIT 1",
             (room.id, oldest, since),
         ).fetchone()

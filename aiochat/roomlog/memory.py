@@ -3,7 +3,7 @@
 import os
 import secrets
 import time
-from collections import Counter, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, cast
 
@@ -53,7 +53,7 @@ class MemoryLog(RoomLog):
         self._key_ms = config.history.key_minutes * 60_000
         self._rings: dict[str, _Ring] = {}  # the longest idle first
         self._bytes = 0
-        self._keys: dict[tuple[str, str, str], _Known] = {}  # by room, scope and key, the oldest first
+        self._keys: OrderedDict[tuple[str, str, str], _Known] = OrderedDict()  # by room, scope and key, oldest first
         self._name = secrets.token_hex(5)
         self._forgotten: Counter[int] = Counter()  # rooms, by bucket
 
@@ -105,14 +105,15 @@ class MemoryLog(RoomLog):
         ring.entries.append(entry)
         self._resize(ring, draft.size + _ENTRY_BYTES)
         if key is not None and digest is not None:
-            self._keys.pop(key, None)
             self._keys[key] = _Known(ring.epoch, ring.newest, draft.ts, digest)
+            self._keys.move_to_end(key)  # it may have been there, too old to be known
             self._forget_keys(draft.ts - self._key_ms)
         return entry
 
     def _erase(self, ring: _Ring, target: int) -> bool:
         index = target - ring.oldest
-        entry = ring.entries[index] if 0 <= index < len(ring.entries) else None
+        is_kept = max(ring.oldest, ring.newest - self._limits.max_messages + 1) <= target <= ring.newest
+        entry = ring.entries[index] if is_kept else None
         if not isinstance(entry, Message) or entry.erased:
             return False
         ring.entries[index] = Message(entry.room, entry.offset, entry.ts, erased=True)
@@ -131,7 +132,7 @@ class MemoryLog(RoomLog):
             key = next(iter(self._keys))
             if len(self._keys) <= self._max_keys and self._keys[key].ts >= before:
                 return
-            del self._keys[key]
+            self._keys.popitem(last=False)
 
     def _forget_oldest(self, ring: _Ring) -> None:
         entry = ring.entries.popleft()

@@ -14,6 +14,8 @@ _ROUND_ROOMS: Final = 100  # of them in a slice
 _SLICE_CHUNKS: Final = 256
 _SLICE_BYTES: Final = 1 << 20
 _FORGET_AT_ONCE: Final = 64
+_FORGETTING_SECONDS: Final = 0.25  # of keys, while there are appends
+_ALL: Final = 1 << 62
 
 
 class Pruning:
@@ -25,7 +27,7 @@ class Pruning:
         self._limits = limits
         self._slack = min(limits.max_messages // 8, 1000)  # that is read no more, and goes in larger pieces
         self._next_room = 0  # of the round; all rooms have higher ids
-        self._next_round = 0.0
+        self._next_round = self._next_forgetting = 0.0
         self._has_more = self._has_doomed = True
 
     def invalidate(self) -> None:
@@ -38,13 +40,16 @@ class Pruning:
                 self._trim(room)
         self._has_more |= self._fit(max(_FORGET_AT_ONCE, 2 * len(written)))
         self._has_more |= self._delete_doomed()
-        self._has_more |= self._keys.save(time.time() * 1000)
+        now = time.monotonic()
+        if now >= self._next_forgetting:
+            self._next_forgetting = now + _FORGETTING_SECONDS
+            self._has_more |= self._keys.forget()
 
     def slice(self) -> None:
         """A few milliseconds' worth, within a transaction of its own."""
         self._has_more = self._fit(_FORGET_AT_ONCE)
         self._has_more |= self._delete_doomed()
-        self._has_more |= self._keys.forget(time.time() * 1000)
+        self._has_more |= self._keys.forget()
         self._has_more |= self._go_round()
 
     def wait_seconds(self) -> float:
@@ -93,9 +98,37 @@ class Pruning:
 
     def _delete(self, room: Room, before: int, wanted: int) -> bool:
         """Delete the room's first chunks, up to an offset or so many bytes; whether there is more up to that offset."""
-        deleted, freed = self._delete_chunks(room.id, before, min(wanted, _SLICE_BYTES))
-        if deleted:
-            room.oldest = max(room.oldest, deleted + 1)
+        last, freed, has_more = self._delete_chunks(room.id, before, wanted)
+        if freed:
+            room.oldest = max(room.oldest, last + 1)
             self._rooms.resize(room, -freed)
             self._rooms.save([room])
-        return freed >= wanted or deleted + 1 < before and self._is_kept(room.id, before)
+        return has_more
+
+    def _delete_doomed(self) -> bool:
+        """Delete some of what forgotten rooms left; whether there is more."""
+        doomed = self._connection.execute("SELECT room FROM doomed LIMIT 1").fetchone() if self._has_doomed else None
+        if doomed is None:
+            self._has_doomed = False
+            return False
+        _, _, has_more = self._delete_chunks(doomed[0], _ALL, _SLICE_BYTES)
+        if not has_more:
+            self._connection.execute("DELETE FROM doomed WHERE room = ?", doomed)
+        return True
+
+    def _delete_chunks(self, room: int, before: int, wanted: int) -> tuple[int, int, bool]:
+        """The last offset deleted, the bytes freed, and whether there are more before that offset."""
+        deleted = freed = 0
+        has_more = False
+        chunks = self._connection.execute(
+            "SELECT last, length(content) FROM chunks WHERE room = ? ORDER BY first LIMIT ?", (room, _SLICE_CHUNKS + 1)
+        ).fetchall()
+        for number, (last, size) in enumerate(chunks):
+            has_more = last < before
+            if not has_more or number == _SLICE_CHUNKS or freed >= wanted:
+                break
+            deleted, freed, has_more = last, freed + size + CHUNK_ROW_BYTES, False
+        self._connection.execute(
+            "DELETE FROM chunks WHERE room = ? AND last <= ? AND first <= ?", (room, deleted, deleted)
+        )
+        return deleted, freed, has_more

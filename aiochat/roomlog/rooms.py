@@ -108,15 +108,17 @@ class Rooms:
             if not self._idlest:
                 columns = "SELECT id, name, touched FROM rooms ORDER BY touched LIMIT ?"
                 self._idlest.extend(self._connection.execute(columns, (_CANDIDATES,)))
-            _, name, touched = candidate = self._idlest.popleft()
+            id, name, touched = self._idlest.popleft()
             room = self.find(name, self._connection)
-            if room is not None and (room.id, name, room.touched) == candidate:
+            if room is not None and (room.id, room.touched) == (id, touched):
                 return room
         return None
 
     def after(self, id: int, limit: int) -> list[Room]:
         """So many of the rooms whose ids are higher."""
-        names = self._connection.execute("SELECT name FROM rooms WHERE id > ? ORDER BY id LIMIT ?", (id, limit)).fetchall()
+        names = self._connection.execute(
+            "SELECT name FROM rooms WHERE id > ? ORDER BY id LIMIT ?", (id, limit)
+        ).fetchall()
         found = [self.find(name, self._connection) for (name,) in names]
         return [room for room in found if room is not None]
 

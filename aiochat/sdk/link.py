@@ -13,11 +13,12 @@ from yarl import URL
 from aiochat.codecs.json import JsonCodec
 from aiochat.codecs.msgpack import MsgpackCodec
 from aiochat.errors import Close
-from aiochat.messages import Command, Event, Goodbye
+from aiochat.messages import Command, Event, Goodbye, Welcome
 from aiochat.sdk.backoff import Lost
 
 OPEN_SECONDS: Final = 15.0  # for a connection to stand, and for the server's first word
 _CLOSE_SECONDS: Final = 2.0
+_PINGS_MISSED: Final = 2
 _MAX_BYTES: Final = 64 << 20  # of one WebSocket message of the server
 
 
@@ -35,10 +36,10 @@ _TYPES: Final = {"json": WSMsgType.TEXT, "msgpack": WSMsgType.BINARY}
 
 
 class Link:
-    """`silence_seconds` is how long the server may say nothing at all, not even a ping, before it counts as gone."""
+    """A server that says nothing for two of its ping intervals, not even a ping, counts as gone."""
 
     def __init__(self, socket: "aiohttp.ClientWebSocketResponse[Any]", codec: str) -> None:
-        self.silence_seconds = OPEN_SECONDS
+        self._silence_seconds = OPEN_SECONDS
         self._socket = socket
         self._codec = CODECS[codec]
         self._type = _TYPES[codec]
@@ -79,13 +80,13 @@ class Link:
         """What the next WebSocket message holds, and its size in bytes. Raises `Lost` at the end."""
         while True:
             try:
-                async with asyncio.timeout(self.silence_seconds):
+                async with asyncio.timeout(self._silence_seconds):
                     message = await self._socket.receive()
                     if message.type is WSMsgType.PING:
                         await self._socket.pong(message.data)
             except TimeoutError:
                 self._cut()
-                raise Lost(Close.ABNORMAL, f"the server was silent for {self.silence_seconds:g} seconds") from None
+                raise Lost(Close.ABNORMAL, f"the server was silent for {self._silence_seconds:g} seconds") from None
             except (ConnectionError, aiohttp.ClientError):
                 raise self._lost(Close.ABNORMAL, "the connection was lost") from None
             if message.type is self._type:
@@ -101,6 +102,8 @@ class Link:
         for event in events:
             if isinstance(event, Goodbye):
                 self._goodbye = event
+            elif isinstance(event, Welcome) and event.ping_interval_ms:
+                self._silence_seconds = _PINGS_MISSED * event.ping_interval_ms / 1000
         return events
 
     def _ended(self, message: Any) -> NoReturn:

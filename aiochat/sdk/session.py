@@ -22,7 +22,6 @@ from aiochat.sdk.rooms import Phase, Room
 from aiochat.sdk.state import State
 
 ANSWER_SECONDS: Final = 30.0
-_PINGS_MISSED: Final = 2
 
 Token = str | Callable[[], Awaitable[str]] | None
 
@@ -150,7 +149,7 @@ class Session:
                 hear(event, size // len(events))
 
     async def _work(self, link: Link, tasks: asyncio.TaskGroup) -> None:
-        await self._welcome(link)
+        await self._welcome()
         self.state.commands.forget_stale()
         if not self._entered.done():
             await self._enter(link)
@@ -160,15 +159,12 @@ class Session:
         tasks.create_task(self._send(link))
         tasks.create_task(self._catch_up(link))
 
-    async def _welcome(self, link: Link) -> None:
+    async def _welcome(self) -> None:
         try:
             async with asyncio.timeout(OPEN_SECONDS):
                 await self.state.welcomed.wait()
         except TimeoutError:
             raise Lost(Close.ABNORMAL, "the server does not welcome anybody") from None
-        assert self.state.welcome is not None
-        if self.state.welcome.ping_interval_ms:
-            link.silence_seconds = _PINGS_MISSED * self.state.welcome.ping_interval_ms / 1000
 
     async def _enter(self, link: Link) -> None:
         assert self.state.welcome is not None

@@ -1,0 +1,178 @@
+"""The process that writes the SQLite file: it takes requests from standard input, a socket, and answers them in order.
+
+`python -m aiochat.roomlog.writer`, started by aiochat.roomlog.sqlite. At the end of the socket it commits what it has
+read, and ends. It outlives the signals that stop a server, which still needs it then.
+"""
+
+import select
+import signal
+import socket
+import sys
+import time
+from collections import deque
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from aiochat.errors import StartError, StoreError
+from aiochat.roomlog.database import Database, DatabaseError, reason, unusable
+from aiochat.roomlog.entries import Entries
+from aiochat.roomlog.keys import Keys
+from aiochat.roomlog.pruning import Pruning
+from aiochat.roomlog.rooms import Rooms
+from aiochat.roomlog.wire import (
+    Answered,
+    Append,
+    Appended,
+    Asked,
+    Failed,
+    Frames,
+    Open,
+    Opened,
+    Read,
+    Shut,
+    frame,
+)
+
+_RECEIVE_BYTES: Final = 1 << 20
+_CHECKPOINT_SECONDS: Final = 5.0  # what a power cut may take, if there is time for more than answers
+_RETRY_SECONDS: Final = 1.0  # after a failure in what nobody asked for
+
+_decode: Final = msgspec.msgpack.Decoder(Asked).decode
+
+
+class Channel:
+    """The server at the other end of the socket."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._frames = Frames()
+        self._requests: deque[Asked] = deque()
+        self.is_open = True
+
+    def next(self, timeout_seconds: float) -> Asked | None:
+        """The next request; None if there is none within the time, or never again."""
+        while not self._requests and self.is_open and self.wait(timeout_seconds):
+            self._receive()
+        return self._requests.popleft() if self._requests else None
+
+    def wait(self, timeout_seconds: float) -> bool:
+        """Whether there is something to receive, be it the end, within the time."""
+        return bool(select.select([self._connection], [], [], timeout_seconds)[0])
+
+    def send(self, answer: Answered) -> None:
+        with suppress(OSError):  # the server has died; what it sent before is done all the same
+            self._connection.sendall(frame(answer))
+
+    def _receive(self) -> None:
+        try:
+            data = self._connection.recv(_RECEIVE_BYTES)
+        except OSError:
+            data = b""
+        self._requests.extend(map(_decode, self._frames.feed(data)))
+        self.is_open = bool(data)
+
+
+class Writer:
+    """The open file."""
+
+    def __init__(self, database: Database, limits: Open) -> None:
+        self._database = database
+        self._rooms = Rooms(database)
+        self._keys = Keys(database, limits)
+        self._entries = Entries(database, self._rooms, self._keys, limits)
+        self._pruning = Pruning(database, self._rooms, self._keys, self._entries, limits)
+        self._has_written = False
+        self._next_checkpoint = self._next_slice = 0.0
+        database.on_rollback = self._invalidate
+
+    def answer(self, asked: Append | Read) -> Answered:
+        try:
+            return self._entries.read(asked) if isinstance(asked, Read) else self._append(asked)
+        except StoreError as error:
+            return Failed(str(error))
+
+    def idle_seconds(self) -> float:
+        """Until there is something to do that nobody asks for."""
+        now = time.monotonic()
+        wait = max(self._pruning.wait_seconds(), self._next_slice - now)
+        return min(wait, max(0.0, self._next_checkpoint - now)) if self._has_written else wait
+
+    def idle(self) -> None:
+        """A few milliseconds' worth of what nobody asks for."""
+        now = time.monotonic()
+        try:
+            if self._has_written and now >= self._next_checkpoint:
+                self._next_checkpoint = now + _CHECKPOINT_SECONDS
+                self._database.checkpoint()
+                self._has_written = False
+            elif now >= self._next_slice and not self._pruning.wait_seconds():
+                with self._database.transaction():
+                    self._rooms.refresh()
+                    self._pruning.slice()
+                self._has_written = True
+        except (StoreError, DatabaseError):
+            self._next_slice = now + _RETRY_SECONDS
+
+    def _append(self, asked: Append) -> Appended:
+        if not asked.rooms:
+            self._database.probe()
+            return Appended([])
+        with self._database.transaction():
+            self._rooms.refresh()
+            answer, written = self._entries.append(asked)
+            self._keys.save()
+            self._pruning.after_append(written)
+        self._keys.commit()
+        self._has_written = True
+        return answer
+
+    def _invalidate(self) -> None:
+        for part in (self._rooms, self._keys, self._pruning):
+            part.invalidate()
+
+
+def serve(channel: Channel) -> None:
+    """Answer until the server shuts the file, or has gone."""
+    asked = channel.next(60.0)
+    if not isinstance(asked, Open):
+        return
+    database = Database(Path(asked.path), asked.synchronous, asked.boot, asked.pid)
+    try:
+        database.open(asked.wait_seconds, lambda seconds: not channel.wait(seconds))
+        writer = Writer(database, asked)
+    except StartError as error:
+        channel.send(Failed(str(error)))
+        return
+    except DatabaseError as error:
+        channel.send(Failed(str(unusable(database.path, reason(error)))))
+        return
+    channel.send(Opened(database.secret))
+    is_clean = _answer_all(channel, writer)
+    database.close(is_clean=is_clean)
+    if is_clean:
+        channel.send(Appended([]))
+
+
+def _answer_all(channel: Channel, writer: Writer) -> bool:
+    """Whether the server asked for the end."""
+    while True:
+        asked = channel.next(writer.idle_seconds())
+        if isinstance(asked, Append | Read):
+            channel.send(writer.answer(asked))
+        elif asked is None and channel.is_open:
+            writer.idle()
+        else:
+            return isinstance(asked, Shut)
+
+
+def main() -> None:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    serve(Channel(socket.socket(fileno=sys.stdin.fileno())))
+
+
+if __name__ == "__main__":
+    main()

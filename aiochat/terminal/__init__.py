@@ -1,0 +1,17 @@
+"""`aiochat chat`, on the Python client: a prompt in a terminal; lines in and lines out in a pipe."""
+
+import asyncio
+import sys
+
+
+def chat(url: str, room: str, name: str | None) -> int:
+    """Chat until the end of input, `/quit` or a Close of the server. Raises `StartError` where there is no chat."""
+    from aiochat.terminal.talk import talk
+
+    if sys.stdin.isatty() and sys.stdout.isatty():
+        from aiochat.terminal.screen import Screen
+
+        return asyncio.run(talk(url, room, name, Screen))
+    from aiochat.terminal.pipe import Pipe
+
+    return asyncio.run(talk(url, room, name, Pipe))

@@ -1,0 +1,161 @@
+"""One person's talk: what is typed becomes commands, and what happens becomes lines; one room at a time."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, Final, Protocol
+
+from yarl import URL
+
+import aiochat
+from aiochat.codecs.text import TextCodec
+from aiochat.errors import Close, Reply, StartError
+from aiochat.messages import (
+    Command,
+    Direct,
+    Event,
+    Help,
+    HelpText,
+    History,
+    Join,
+    Leave,
+    Publish,
+    Quit,
+    Rename,
+    Rooms,
+    Who,
+)
+from aiochat.sdk import ChatClient, ChatClosed, ChatEvent, Interrupted
+from aiochat.terminal.lines import Line, lines, notice, refusal
+
+LOBBY: Final = "lobby"
+_RETRY_SECONDS: Final = 5.0  # then a person would rather know
+_codec: Final = TextCodec()
+
+
+class Face(Protocol):
+    """How the talk is shown, and where it is typed."""
+
+    def __init__(self, talk: "Talk") -> None: ...
+
+    def show(self, shown: Iterable[Line]) -> None:
+        """Lines that have come."""
+        ...
+
+    def heard(self, event: ChatEvent) -> None:
+        """Take note of an event, before its lines are shown."""
+        ...
+
+    async def type(self) -> int:
+        """Hand what is typed to the talk, to its end; the exit code."""
+        ...
+
+
+async def talk(url: str, room: str, name: str | None, face: Callable[["Talk"], Face]) -> int:
+    """Talk at `url`; the exit code. Raises `StartError` where that cannot be."""
+    shown_url = URL(url).with_query(None)
+    try:
+        chat = aiochat.connect(url, name=name, rooms=[room], retry_seconds=_RETRY_SECONDS)
+        await chat.open()
+    except Reply as reply:
+        raise StartError(f"{shown_url} refused it: {reply.reason}") from None
+    except ChatClosed as closed:
+        if closed.code is None:
+            raise StartError(f"there is no chat at {shown_url}: {closed.reason}") from None
+        raise StartError(f"{shown_url} refused the connection: {closed}") from None
+    except ValueError as error:
+        raise StartError(f"there is no chat at {shown_url}: {error}") from None
+    try:
+        return await Talk(chat, name, face).go_on()
+    finally:
+        await chat.close()
+
+
+class Talk:
+    """`name` is what one wants to be called; `room` is where one is."""
+
+    def __init__(self, chat: ChatClient, name: str | None, face: Callable[["Talk"], Face]) -> None:
+        self.chat = chat
+        self.name = name
+        self.room = chat.rooms[0]
+        self._face = face(self)
+        self._does: dict[type, Callable[[Any], Awaitable[Event | None]]] = {
+            Direct: lambda command: chat.direct(command.text, name=command.name, room=self.room),
+            Help: self._help,
+            History: lambda command: chat.history(self.room, limit=command.limit),
+            Join: lambda command: self._move(command.room),
+            Leave: lambda command: self._move(LOBBY),
+            Publish: self._publish,
+            Rename: self._rename,
+            Rooms: lambda command: chat.list_rooms(),
+            Who: lambda command: chat.who(self.room),
+        }
+
+    async def go_on(self) -> int:
+        """To the end of what is typed or, if that comes first, of the chat; the exit code."""
+        hearing = asyncio.create_task(self._hear())
+        typing = asyncio.create_task(self._face.type())
+        try:
+            await asyncio.wait({hearing, typing}, return_when=asyncio.FIRST_COMPLETED)
+            if typing.done() and not hearing.done():
+                await self.chat.close()
+                await hearing
+                return typing.result()
+            return hearing.result()
+        finally:
+            for task in (hearing, typing):
+                task.cancel()
+            await asyncio.wait({hearing, typing})
+
+    async def _hear(self) -> int:
+        """Show what happens, to its end; the exit code."""
+        try:
+            async for event in self.chat:
+                self._face.heard(event)
+                self._face.show(lines(event, self.chat.client))
+        except ChatClosed as closed:
+            if closed.code != Close.NORMAL:
+                self._face.show([notice(str(closed))])
+                return 1
+        return 0
+
+    def understood(self, line: str) -> Command | None:
+        """The command in a line, if there is one."""
+        for command in _codec.decode(line.encode("utf-8", "replace"), False):
+            if not isinstance(command, Reply):
+                return command
+            self._face.show(refusal(command, None))
+        return None
+
+    async def do(self, command: Command) -> bool:
+        """Do what was typed, and show its answer; False for what ends the talk."""
+        if isinstance(command, Quit):
+            return False
+        try:
+            answer = await self._does[type(command)](command)
+        except Reply as reply:
+            self._face.show(refusal(reply, command))
+        except Interrupted as interrupted:
+            self._face.show([Line(f"! {interrupted}")])
+        except ChatClosed:
+            return False
+        else:
+            if answer is not None:
+                self._face.show(lines(answer, self.chat.client))
+        return True
+
+    async def _help(self, command: Command) -> HelpText:
+        return HelpText()
+
+    async def _publish(self, command: Publish) -> None:
+        await self.chat.publish(self.room, command.text, data=command.data)
+
+    async def _rename(self, command: Rename) -> Event:
+        renamed = await self.chat.rename(self.room, command.name)
+        self.name = command.name
+        return renamed
+
+    async def _move(self, room: str) -> None:
+        joined = await self.chat.join(room, self.name)
+        before, self.room = self.room, joined.room
+        if before != self.room and before in self.chat.rooms:
+            await self.chat.leave(before)

@@ -1,0 +1,207 @@
+"""Programs at a hub without a server: turns are taken by hand, the room log answers when told to, the clock is set."""
+
+import asyncio
+import json
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from aiochat.client import Client
+from aiochat.codecs import CODECS
+from aiochat.config import Config, load
+from aiochat.directory import LocalDirectory
+from aiochat.errors import Close, StoreError
+from aiochat.hub import Hub
+from aiochat.outbox import Backlog, Outbox
+from aiochat.roomlog import Answer, Appended, Draft, Page, RoomLog
+from aiochat.roomlog.memory import MemoryLog
+from tests import wire
+from tests.programs import Event
+
+UNLIMITED: Final[dict[str, Any]] = {"messages_per_second": 0}
+JSON: Final = CODECS["aiochat.v1.json"]
+TEXT: Final = CODECS["aiochat.v1.text"]
+
+
+class Clock:
+    """The loop's time, which goes forward when told to, too; what was to be called by then is called."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._time = loop.time
+        self._ahead = 0.0
+
+    def __call__(self) -> float:
+        return self._time() + self._ahead
+
+    def advance(self, seconds: float) -> None:
+        self._ahead += seconds
+
+
+class HeldLog(RoomLog):
+    """A memory log that answers when the test says so, in the order of the calls; at once unless `is_held`."""
+
+    def __init__(self, config: Config) -> None:
+        self._log = MemoryLog(config)
+        self.secret = self._log.secret
+        self.is_held = False
+        self.calls: deque[Callable[[], None]] = deque()
+        self.reads = 0  # how many there were
+
+    async def open(self, on_end: Callable[[str], None]) -> None:
+        """There is nothing to open."""
+
+    def append(self, batch: Mapping[str, Sequence[Draft]], answer: Answer[Mapping[str, Appended]]) -> None:
+        self._call(lambda: self._log.append(batch, answer), answer)
+
+    def read(
+        self, room: str, answer: Answer[Page], *, limit: int, before: int | None = None, after: int | None = None
+    ) -> None:
+        self.reads += 1
+        self._call(lambda: self._log.read(room, answer, limit=limit, before=before, after=after), answer)
+
+    async def close(self) -> None:
+        self.answer(len(self.calls))
+
+    def answer(self, count: int = 1) -> None:
+        """Answer the oldest calls."""
+        for _ in range(min(count, len(self.calls))):
+            self.calls.popleft()()
+
+    def fail(self) -> None:
+        """Refuse what comes until `mend`."""
+        self._error = StoreError("broken")
+
+    def mend(self) -> None:
+        self._error = None
+
+    _error: StoreError | None = None
+
+    def _call(self, call: Callable[[], None], answer: Answer[Any]) -> None:
+        made = call if self._error is None else lambda error=self._error: answer(error)
+        self.calls.append(made)
+        if not self.is_held:
+            self.answer()
+
+
+class HubProgram:
+    """One connection, and what it was told."""
+
+    def __init__(self, chat: "ProgramChat", id: str, room: str | None, name: str | None, *, is_text: bool) -> None:
+        self._chat = chat
+        self._written = bytearray()
+        self._read = 0
+        self.outbox = Outbox(self, chat.backlog, self)
+        self.client = Client(id, TEXT if is_text else JSON, self.outbox, name)
+        self.close_code: int | None = None
+        chat.hub.attach(self.client, room)
+
+    # What the outbox calls.
+
+    def write(self, data: bytes) -> None:
+        self._written += data
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def sealed(self, code: int, reason: str) -> None:
+        """As a connection does at its end."""
+        self.close_code = code
+        is_final = code == Close.NORMAL or code >= Close.BAD_REQUEST
+        self._chat.hub.detach(self.client, is_expected=not is_final)
+
+    def farewell(self, code: int, reason: str) -> bytes:
+        return b""
+
+    # What a test does.
+
+    def ask(self, type: str, **fields: Any) -> None:
+        """Send a command."""
+        command = json.dumps({"type": type, **fields}).encode()
+        for decoded in JSON.decode(command, is_binary=False):
+            self._chat.hub.submit(self.client, decoded, len(command))
+
+    def say(self, line: str) -> None:
+        """Send a line, as a text client."""
+        for decoded in TEXT.decode(line.encode(), is_binary=False):
+            self._chat.hub.submit(self.client, decoded, len(line))
+
+    def lose(self) -> None:
+        """The connection is lost."""
+        self.outbox.seal(Close.ABNORMAL, "lost")
+
+    def leave(self) -> None:
+        """The client goes for good."""
+        self.outbox.seal(Close.NORMAL, "bye")
+
+    @property
+    def lines(self) -> list[str]:
+        """All that was sent, by line."""
+        frames = wire.frames_of(bytes(self._written))
+        return [line for frame in frames if frame.opcode == wire.TEXT for line in frame.payload.decode().split("\n")]
+
+    @property
+    def told(self) -> list[Event]:
+        """Every event so far."""
+        return [json.loads(line) for line in self.lines]
+
+    def of(self, type: str) -> list[Event]:
+        """Every event of this type so far."""
+        return [event for event in self.told if event["type"] == type]
+
+    def news(self) -> list[Event]:
+        """What it was told since the last call."""
+        told = self.told
+        news, self._read = told[self._read :], len(told)
+        return news
+
+    @property
+    def token(self) -> str:
+        """From the last `session`."""
+        return str(self.of("session")[-1]["resume"])
+
+
+class ProgramChat:
+    """A hub with these settings over the default ones."""
+
+    def __init__(self, clock: Clock | None = None, **settings: dict[str, Any]) -> None:
+        loop = asyncio.get_running_loop()
+        if clock is not None:
+            loop.time = clock  # type: ignore[method-assign]
+        self.config = load(flags={"limits": UNLIMITED, **settings})
+        self.log = HeldLog(self.config)
+        self.backlog = Backlog(self.config.queue, loop.time)
+        self.hub = Hub(self.config, self.log, LocalDirectory())
+        self._ids = 0
+
+    def connect(self, room: str | None = None, name: str | None = None, *, is_text: bool = False) -> HubProgram:
+        """A client that will have come after the next turn."""
+        self._ids += 1
+        return HubProgram(self, f"c{self._ids}", room, name, is_text=is_text)
+
+    async def come(self, room: str | None = None, name: str | None = None, *, is_text: bool = False) -> HubProgram:
+        """A client that has come, and was told so; `news` begins here."""
+        client = self.connect(room, name, is_text=is_text)
+        await self.turn(3)
+        client._read = len(client.lines)
+        return client
+
+    async def turn(self, times: int = 1) -> None:
+        """Turns, and what the loop does after each."""
+        for _ in range(times):
+            await self.hub.turn()
+            await asyncio.sleep(0)
+
+    async def publish(self, room: str, *texts: str) -> None:
+        """Messages of nobody's."""
+        for text in texts:
+            self.hub.publishing.publish(room, text, None)
+        await self.turn(2)
+
+    async def later(self, clock: Clock, seconds: float) -> None:
+        """So much later, and what was to happen by then has happened."""
+        await self.turn(2)
+        clock.advance(seconds)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        self.hub.check()
+        await self.turn(2)

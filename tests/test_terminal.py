@@ -1,0 +1,198 @@
+"""`aiochat chat` in a terminal: what a person types there, and the screen that comes of it."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+import aiochat
+from aiochat.messages import DirectMessage
+from aiochat.sdk import ChatClient, Connected
+from tests.proxies import proxied
+from tests.scripted import next_of
+from tests.servers import Server
+from tests.windows import CTRL_C, CTRL_D, ENTER, TAB, Window, window
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+@asynccontextmanager
+async def alone(server: Server, room: str) -> AsyncIterator[Window]:
+    """Alice at her terminal, in an empty room."""
+    async with window(server.ws_url, "--name", "alice", "--room", room) as alice:
+        await alice.shows(f"* you are in {room} as alice; nobody else is here", f"{room}>")
+        yield alice
+
+
+@asynccontextmanager
+async def together(server: Server, room: str) -> AsyncIterator[tuple[Window, ChatClient]]:
+    """Alice at her terminal, and bob."""
+    async with aiochat.connect(server.ws_url, name="bob", rooms=[room]) as bob:
+        async with window(server.ws_url, "--name", "alice", "--room", room) as alice:
+            await alice.shows(f"* you are in {room} as alice; 1 other is here", f"{room}>")
+            yield alice, bob
+
+
+async def test_the_line_being_typed_stays_whole(shared: Server, room: str) -> None:
+    """Whatever comes meanwhile is shown above it, in order, and the cursor stays where it was."""
+    async with together(shared, room) as (alice, bob):
+        alice.type("half a thou")
+        await alice.shows(f"{room}> half a thou")
+        for number in range(5):
+            await bob.publish(room, f"interruption {number}")
+            await alice.shows(f"bob: interruption {number}", f"{room}> half a thou")
+        assert alice.cursor == (len(f"{room}> half a thou"), len(alice.lines) - 1)
+        alice.type(f"ght{ENTER}")
+        await alice.shows("bob: interruption 4", "alice: half a thought", f"{room}>")
+
+
+async def test_a_burst_scrolls_by_and_leaves_the_line(shared: Server, room: str) -> None:
+    """The screen ends with the last of the messages, none of them torn."""
+    async with together(shared, room) as (alice, bob):
+        alice.type("still here")
+        await asyncio.gather(*(bob.publish(room, f"line {number} {'x' * 50}") for number in range(60)))
+        await alice.shows(*(f"bob: line {number} {'x' * 50}" for number in range(40, 60)), f"{room}> still here")
+
+
+async def test_a_line_that_is_too_wide_is_whole_again(shared: Server, room: str) -> None:
+    """It is wrapped where the terminal ends, and so is what comes meanwhile."""
+    async with together(shared, room) as (alice, bob):
+        alice.type("y" * 100)
+        await bob.publish(room, "z" * 100)
+        await alice.shows("bob: " + "z" * 75, "z" * 25, f"{room}> " + "y" * (78 - len(room)), "y" * (22 + len(room)))
+
+
+async def test_who_comes_in_sees_what_was_said_last(shared: Server, room: str) -> None:
+    """The last twenty lines, then who is there."""
+    async with aiochat.connect(shared.ws_url, name="bob", rooms=[room]) as bob:
+        for number in range(25):
+            await bob.publish(room, f"line {number}")
+        async with window(shared.ws_url, "--name", "alice", "--room", room) as alice:
+            await alice.shows(f"* you are in {room} as alice; 1 other is here", f"{room}>")
+            assert alice.lines[:-2] == [f"bob: line {number}" for number in range(5, 25)]
+
+
+async def test_names_have_a_colour_of_their_own(shared: Server, room: str) -> None:
+    """The same for a name each time."""
+    async with together(shared, room) as (alice, bob):
+        alice.type(f"hello{ENTER}")
+        await alice.shows("alice: hello", f"{room}>")
+        await bob.publish(room, "hi")
+        await bob.publish(room, "there")
+        await alice.shows("bob: hi", "bob: there", f"{room}>")
+        assert alice.colour("bob: hi") == alice.colour("bob: there")
+        assert len({alice.colour("bob: hi"), alice.colour("alice: hello"), "default"}) == 3
+
+
+async def test_what_others_send_drives_no_terminal(shared: Server, room: str) -> None:
+    """Neither in a message nor in data that somebody shows."""
+    async with together(shared, room) as (alice, bob):
+        await bob.publish(room, "\x1b[2J\x1b[31mred\x07\nand more")
+        await alice.shows("bob: \ufffd[2J\ufffd[31mred\ufffd and more", f"{room}>")
+
+
+async def test_people_come_and_go(shared: Server, room: str) -> None:
+    """They are announced, and what they are called now."""
+    async with alone(shared, room) as alice:
+        async with aiochat.connect(shared.ws_url, name="bob", rooms=[room]) as bob:
+            await alice.shows("* bob is here", f"{room}>")
+            await bob.rename(room, "robert")
+            await alice.shows("* bob is called robert now", f"{room}>")
+            await bob.leave(room)
+            await alice.shows("* robert has gone", f"{room}>")
+
+
+async def test_slash_commands_are_answered(shared: Server, room: str) -> None:
+    """In the words of the text codec."""
+    async with together(shared, room) as (alice, bob):
+        for typed, answer in [
+            ("/me waves", "* alice waves"),
+            ("//not a command", "alice: /not a command"),
+            ("/who", f"* 2 in {room}: bob, alice"),
+            ("/nick carol", f"* you are carol in {room}"),
+            ("/history 1", "alice: /not a command"),
+            ("/msg bob psst", "* sent to bob"),
+            ("/msg nobody psst", f"! not sent: nobody in {room} is called nobody"),
+            ("/frobnicate", "! /frobnicate is not a command; /help lists them"),
+            ("/help", "* //...                a line that begins with a slash"),
+        ]:
+            alice.type(typed + ENTER)
+            await alice.shows(answer, f"{room}>")
+        heard = await next_of(bob, DirectMessage)
+        assert (heard.sender.name, heard.text) == ("carol", "psst")
+        await bob.direct("psst yourself", name="carol", room=room)
+        await alice.shows("* bob to you alone: psst yourself", f"{room}>")
+
+
+async def test_a_join_moves(shared: Server, room: str) -> None:
+    """What is typed after it is said there, and nothing comes from where one was."""
+    other = f"{room}-b"
+    async with together(shared, room) as (alice, bob):
+        alice.type(f"/join {other}{ENTER}hello{ENTER}")
+        await alice.shows(f"* you are in {other} as alice; nobody else is here", "alice: hello", f"{other}>")
+        assert [member.name for member in (await bob.who(room)).members] == ["bob"]
+        alice.type(f"/leave{ENTER}")
+        await alice.until(lambda lines: lines[-1] == "lobby>" and "* you are in lobby as alice" in lines[-2])
+
+
+async def test_the_tab_key_completes(shared: Server, room: str) -> None:
+    """Commands, who is there, and rooms."""
+    async with together(shared, room) as (alice, _):
+        alice.type("/ni" + TAB)
+        await alice.shows(f"{room}> /nick")
+        alice.type("\x15/msg B" + TAB + "x")
+        await alice.shows(f"{room}> /msg bob x")
+        alice.type("\x15/join " + room[:-1].upper() + TAB)
+        await alice.until(lambda lines: lines[-1].startswith(f"{room}> /join {room[:-1]}"))
+        alice.type("\x15/h" + TAB + TAB)
+        await alice.until(lambda lines: lines[-2].split() == ["/help", "/history"])
+
+
+async def test_a_break_is_told_and_caught_up_with(shared: Server, room: str) -> None:
+    """What is typed meanwhile waits, and the prompt says so; what was missed comes with its number."""
+    async with proxied(shared.port) as proxy, aiochat.connect(shared.ws_url, name="bob", rooms=[room]) as bob:
+        async with window(proxy.url, "--name", "alice", "--room", room) as alice:
+            await alice.shows(f"* you are in {room} as alice; 1 other is here", f"{room}>")
+            proxy.stall()
+            proxy.reset()
+            await alice.shows("* reconnecting ...", f"{room} (not connected)>")
+            alice.type(f"are you there?{ENTER}one more{ENTER}")
+            await alice.shows("* reconnecting ...", f"{room} (not connected, 1 waiting)>")
+            for number in range(12):
+                await bob.publish(room, f"missed {number}")
+            proxy.go_on()
+            missed = [f"bob: missed {number}" for number in range(12)]
+            said = ["alice: are you there?", "alice: one more"]
+            await alice.shows(*missed, "* caught up, 12 missed messages", *said, f"{room}>")
+
+
+async def test_a_break_without_a_loss_is_over_in_a_word(shared: Server, room: str) -> None:
+    """Nothing was missed."""
+    async with proxied(shared.port) as proxy, window(proxy.url, "--name", "alice", "--room", room) as alice:
+        await alice.shows(f"* you are in {room} as alice; nobody else is here", f"{room}>")
+        proxy.reset()
+        await alice.shows("* reconnecting ...", "* connected again", f"{room}>")
+
+
+@pytest.mark.parametrize(
+    ("keys", "code"), [(f"/quit{ENTER}", 0), (CTRL_D, 0), (CTRL_C, 130), (f"bye{ENTER}{CTRL_D}", 0)]
+)
+async def test_it_ends_as_it_should(shared: Server, room: str, keys: str, code: int) -> None:
+    """What was typed before is still said, and the terminal is left as it was."""
+    async with together(shared, room) as (alice, bob):
+        alice.type(keys)
+        assert await alice.ended() == code
+        assert not any("Traceback" in line for line in alice.lines)
+        if keys.startswith("bye"):
+            assert alice.lines[-1] == "alice: bye"
+            assert (await bob.history(room, limit=1)).messages[0].offset == 1
+
+
+async def test_a_chat_that_is_not_there_is_one_line(unused_tcp_port: int) -> None:
+    """Exit code 2, before there is a prompt."""
+    async with window(f"ws://127.0.0.1:{unused_tcp_port}/ws?room=x") as alice:
+        await alice.until(lambda lines: bool(lines))
+        assert await alice.ended() == 2
+        assert alice.lines[0].startswith(f"aiochat: there is no chat at ws://127.0.0.1:{unused_tcp_port}/ws: ")
