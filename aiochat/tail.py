@@ -40,48 +40,50 @@ class Tail:
     __slots__ = ("_batches", "bytes", "count")
 
     def __init__(self) -> None:
-        self._batches: deque[Sequence[Entry]] = deque()
+        self._batches: deque[tuple[Sequence[Entry], int]] = deque()  # and the bytes of each
         self.count = 0
         self.bytes = 0
 
     @property
     def first(self) -> int | None:
         """The offset of the oldest entry here."""
-        return self._batches[0][0].offset if self._batches else None
+        return self._batches[0][0][0].offset if self._batches else None
 
     def add(self, entries: Sequence[Entry], size: int) -> None:
         """The next entries of the room, of `size` bytes of content."""
-        self._batches.append(entries)
+        size += _ENTRY_BYTES * len(entries)
+        self._batches.append((entries, size))
         self.count += len(entries)
-        self.bytes += size + _ENTRY_BYTES * len(entries)
+        self.bytes += size
         for entry in entries:
             if type(entry) is Erased:
                 self._blank(entry.target)
 
     def forget_oldest(self) -> None:
-        batch = self._batches.popleft()
+        batch, size = self._batches.popleft()
         self.count -= len(batch)
-        self.bytes -= sum(map(entry_bytes, batch)) + _ENTRY_BYTES * len(batch)
+        self.bytes -= size
 
     def newest(self, limit: int) -> list[Entry]:
         """The last entries, oldest first, of a page's size at most."""
-        backwards = chain.from_iterable(map(reversed, reversed(self._batches)))
+        backwards = chain.from_iterable(reversed(batch) for batch, _ in reversed(self._batches))
         return first_page(backwards, limit)[::-1]
 
     def after(self, offset: int) -> Iterator[Entry]:
         """The entries that follow `offset`, which are all here."""
-        for batch in self._batches:
+        for batch, _ in self._batches:
             if batch[-1].offset > offset:
                 yield from batch[max(0, offset + 1 - batch[0].offset) :]
 
     def _blank(self, target: int) -> None:
-        for number, batch in enumerate(self._batches):
+        for number, (batch, size) in enumerate(self._batches):
             if batch[0].offset <= target <= batch[-1].offset:
                 place = target - batch[0].offset
                 erased = batch[place]
                 if isinstance(erased, Message) and not erased.erased:
-                    self.bytes -= entry_bytes(erased)
-                    self._batches[number] = (*batch[:place], blanked(erased), *batch[place + 1 :])
+                    freed = entry_bytes(erased)
+                    self._batches[number] = ((*batch[:place], blanked(erased), *batch[place + 1 :]), size - freed)
+                    self.bytes -= freed
 
 
 class Tails:
