@@ -18,7 +18,8 @@
     sessions      the signed tokens to resume with
     roomlog/      what was said: the contract and its engines
     directory/    who is where: the names taken in each room
-    codecs/       bytes to commands, events to bytes; outbox: what goes out to one client, within bounds
+    codecs/       bytes to commands, events to bytes
+    batches       events to bytes for one write; outbox: what goes out to one client, within bounds
     frames  names  limits     WebSocket frames; what names are allowed; budgets
     messages      commands and events: frozen structs, nothing else; schema: their description for docs/protocol.md
     config  memory  logs  errors

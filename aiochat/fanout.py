@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from aiochat.batches import batches, event_batches
 from aiochat.client import Client
-from aiochat.codecs import Codec, batches, event_batches
+from aiochat.codecs import Codec
 from aiochat.errors import Reply, StoreError, unavailable
 from aiochat.messages import Ack, Entry, Event, Gap, Presence, Publish
 from aiochat.outbox import Batch
@@ -140,6 +141,7 @@ class FanOut:
         if result.oldest > room.delivered + 1:
             lost = Gap(room=room.name, epoch=room.epoch, from_=room.delivered + 1, to=result.oldest - 1)
             room.delivered = result.oldest - 1
+            self._hub.tails.forget(room.name)
             self.tell(room, [lost])
         if result.entries:
             self._deliver(room, result.entries, sum(map(entry_bytes, result.entries)))
@@ -153,6 +155,8 @@ class FanOut:
         if room.members:
             self._hub.tails.add(room.name, entries, size)
             self._deliveries.append((room, lambda codec: batches(codec, entries, self._limits)))
+        else:
+            self._hub.tails.forget(room.name)  # which has no hole
 
     def tell(self, room: Room, events: list[Event]) -> None:
         """Tell the room what is in no log; of the text clients only those with a name."""

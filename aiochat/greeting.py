@@ -75,7 +75,7 @@ class Greeter:
         if claims is None:
             raise Reply("session_lost", "this session cannot be resumed: join the rooms anew", field="token")
         allowed = hub.config.limits.max_rooms_per_client
-        if len(command.rooms) > allowed:
+        if len(command.rooms or ()) > allowed:
             raise Reply("too_many_rooms", f"a client may be in {allowed} rooms at once", field="rooms")
         names = claims.names | self._replace(claims.client, client)
         del hub.clients[client.id]
@@ -86,7 +86,7 @@ class Greeter:
         _Return(hub, client, command, names).next_room()
 
     def _replace(self, id: str, client: Client) -> dict[str, str]:
-        """End the older connection of the session that is `client`'s now, if it lives; the names it had in its rooms."""
+        """End the older connection of the session that is `client`'s now, if it lives; the names it had."""
         hub = self._hub
         old = hub.clients.get(id)
         if old is None or old is client:
@@ -108,7 +108,7 @@ class _Return:
         self._client = client
         self._command = command
         self._names = names
-        self._rooms: Iterator[tuple[str, Position]] = iter(command.rooms.items())
+        self._rooms: Iterator[tuple[str, Position]] = iter((command.rooms or {}).items())
         self._bytes_left = PAGE_BYTES
 
     def next_room(self) -> None:

@@ -12,8 +12,8 @@ from typing import Final
 
 import structlog
 
+from aiochat.batches import event_batches
 from aiochat.client import Client
-from aiochat.codecs import event_batches
 from aiochat.commands import COMMANDS, cost_of
 from aiochat.config import Config
 from aiochat.directory import Directory

@@ -86,6 +86,7 @@ class _Entrance:
         self._since = coming.since
         self._limit = self._usual_limit() if coming.limit is None else coming.limit
         self._name: str | None = None
+        self._is_ahead = False  # `since` is beyond the newest offset; it may not be any more when the log is read again
 
     def _usual_limit(self) -> int:
         if not self._client.codec.is_text:
@@ -112,7 +113,7 @@ class _Entrance:
             return
         entries = self._affordable(reversed(page.entries))[::-1]
         gap = Gap(room=self._room, epoch=page.epoch, offset=page.newest)
-        if self._since.epoch == page.epoch and self._since.offset <= page.newest:
+        if self._since.epoch == page.epoch and not self._is_ahead:
             first = entries[0].offset if entries else page.newest + 1
             gap = Gap(room=self._room, epoch=page.epoch, from_=self._since.offset + 1, to=first - 1)
         self._admit(entries, gap)
@@ -123,6 +124,7 @@ class _Entrance:
         if isinstance(result, StoreError):
             self._refused()
         elif since is None or since.epoch != result.epoch or not result.oldest - 1 <= since.offset <= result.newest:
+            self._is_ahead = since is not None and since.offset > result.newest
             read(self._hub, self._room, self._arrived, limit=self._limit)
         else:
             entries = self._affordable(iter(result.entries))

@@ -71,7 +71,7 @@ class Resume(Command, frozen=True, kw_only=True):
     """
 
     token: str
-    rooms: dict[str, Position] = msgspec.field(default_factory=dict)
+    rooms: dict[str, Position] | None = None
 
 
 class Refresh(Command, frozen=True, kw_only=True):

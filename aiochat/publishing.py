@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from aiochat.codecs.structs import is_json
 from aiochat.errors import Reply, unavailable
 from aiochat.messages import Sender
 from aiochat.roomlog import Draft, content_bytes
@@ -25,6 +26,8 @@ class Publishing:
     def publish(self, room: str, text: str | None, data: Any) -> asyncio.Future[int]:
         """A message of nobody's. Raises `TypeError` where `data` is not what JSON can say."""
         copied = None if data is None else msgspec.json.decode(msgspec.json.encode(data))
+        if not is_json(copied):
+            raise TypeError("data is not what JSON can say, with 32 levels and integers within 2**53")
         published = self._future()
         self._submit(room, Draft(Sender(), text, copied, _now_ms(), content_bytes(text, copied), published))
         return published

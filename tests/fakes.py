@@ -99,7 +99,9 @@ class SlowLog(RoomLog):
 
     def fill(self, room: str, count: int) -> tuple[Message, ...]:
         """Let the room have said so much already."""
-        drafts = [Draft(Sender("c0"), str(number), None, time.time_ns() // 1_000_000, 1, None) for number in range(count)]
+        drafts = [
+            Draft(Sender("c0"), str(number), None, time.time_ns() // 1_000_000, 1, None) for number in range(count)
+        ]
         self._log.append({room: drafts}, lambda result: None)
         return tuple(Message(room, number + 1, 0, Sender("c0"), str(number)) for number in range(count))
 

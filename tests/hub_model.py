@@ -243,11 +243,12 @@ class Model:
         if page is None and not person.is_text:
             self._turned_away(person, command, name)
             return
-        gap = None
-        if command.since is not None and page is not None:
-            gap = m.Gap(room=command.room, epoch="", offset=page[0])
-        recovered = None if command.since is None else False
-        self._admit(person, command, name, page[1] if page else (), gap, recovered, is_quiet)
+        newest, entries = page or (0, ())
+        if command.since is None:
+            self._admit(person, command, name, entries, is_quiet=is_quiet)
+        else:
+            gap = m.Gap(room=command.room, epoch="", offset=newest)
+            self._admit(person, command, name, entries[-PAGE_ENTRIES:], gap, False)
 
     def _caught_up(self, person: Person, command: m.Join, name: str | None, limit: int, page: Page | None) -> None:
         since = command.since
@@ -257,7 +258,7 @@ class Model:
             arrived = partial(self._arrived, person, command, name, False)
             self._read(command.room, limit, None, None, arrived)
         else:
-            self._admit(person, command, name, page[1], None, True)
+            self._admit(person, command, name, page[1], recovered=True)
 
     def _turned_away(self, person: Person, command: m.Join, name: str | None) -> None:
         if command.room not in person.rooms:
@@ -272,8 +273,8 @@ class Model:
         command: m.Join,
         name: str | None,
         entries: Entries,
-        gap: m.Gap | None,
-        recovered: bool | None,
+        gap: m.Gap | None = None,
+        recovered: bool | None = None,
         is_quiet: bool = False,
     ) -> None:
         room = self.rooms.setdefault(command.room, Room())

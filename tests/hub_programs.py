@@ -191,10 +191,14 @@ class ProgramChat:
             await self.hub.turn()
             await asyncio.sleep(0)
 
+    def put(self, room: str, text: str) -> None:
+        """A message of nobody's, for the next turn."""
+        _ = self.hub.publishing.publish(room, text, None)
+
     async def publish(self, room: str, *texts: str) -> None:
         """Messages of nobody's."""
         for text in texts:
-            self.hub.publishing.publish(room, text, None)
+            self.put(room, text)
         await self.turn(2)
 
     async def later(self, clock: Clock, seconds: float) -> None:

@@ -141,7 +141,16 @@ class Chat:
         hub, log, presence = self.hub, self.hub.log, self.hub.presence
         assert isinstance(hub.directory, LocalDirectory)
         left = [
-            *(hub.rooms, hub.clients, hub.behind, hub._inbox, hub._items, hub._held, hub._answering, hub.publishing._under_way),
+            *(
+                hub.rooms,
+                hub.clients,
+                hub.behind,
+                hub._inbox,
+                hub._items,
+                hub._held,
+                hub._answering,
+                hub.publishing._under_way,
+            ),
             *(hub.directory._rooms, hub.tails, hub.greeter._renewals, hub.fanout._holes, hub.fanout._deliveries),
             *(presence._absent, presence._changes, presence._counted, log._reads, log._reads_waiting, log._rooms),
         ]

@@ -30,7 +30,7 @@ _LOCALHOST: Final = "127.0.0.1"
 _MASK: Final = bytes(4)  # of zeros: a mask all the same, and it costs nothing
 _HANDSHAKE: Final = (
     "GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{more}\r\n"
 )
 
 needs_proc: Final = pytest.mark.skipif(sys.platform != "linux", reason="looks at the server through Linux's /proc")
@@ -55,9 +55,10 @@ def masked(payload: bytes, opcode: int = TEXT, *, fin: bool = True) -> bytes:
     return header + _MASK + payload
 
 
-def handshake(path: str = "/ws") -> bytes:
+def handshake(path: str = "/ws", subprotocol: str | None = None) -> bytes:
     """A request to upgrade."""
-    return _HANDSHAKE.format(path=path).encode()
+    more = "" if subprotocol is None else f"Sec-WebSocket-Protocol: {subprotocol}\r\n"
+    return _HANDSHAKE.format(path=path, more=more).encode()
 
 
 class Raw:
@@ -87,21 +88,27 @@ class Raw:
 
     @classmethod
     async def join(
-        cls, server: Server, path: str = "/ws", *, receive_buffer: int | None = None, source: str = _LOCALHOST
+        cls,
+        server: Server,
+        path: str = "/ws",
+        subprotocol: str | None = None,
+        *,
+        receive_buffer: int | None = None,
+        source: str = _LOCALHOST,
     ) -> Self:
-        """A text client."""
+        """An upgraded connection; without a subprotocol, a text client."""
         client = await cls.dial(server, receive_buffer=receive_buffer, source=source)
         try:
-            status = await client.upgrade(path)
+            status = await client.upgrade(path, subprotocol)
             assert status == 101, f"got {status} instead of an upgrade"
         except BaseException:
             client.close()
             raise
         return client
 
-    async def upgrade(self, path: str = "/ws") -> int:
+    async def upgrade(self, path: str = "/ws", subprotocol: str | None = None) -> int:
         """Ask for an upgrade; the status of the answer."""
-        await self.send(handshake(path))
+        await self.send(handshake(path, subprotocol))
         while (end := self._unread.find(b"\r\n\r\n")) < 0:
             await self._receive()
         status = int(self._unread.split(b" ", 2)[1])

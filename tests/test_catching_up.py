@@ -99,10 +99,10 @@ async def test_what_comes_while_the_log_is_read_follows_the_page(chat: ProgramCh
         chat.log.is_held = True
         alice.ask("join", room="a", since={"epoch": epoch, "offset": 120})
         if appended_first:
-            chat.hub.publishing.publish("a", "meanwhile", None)
+            chat.put("a", "meanwhile")
             await chat.turn()
         await chat.turn()
-        chat.hub.publishing.publish("a", "meanwhile", None)
+        chat.put("a", "meanwhile")
         await chat.turn()
         assert len(chat.log.calls) == 2
         while chat.log.calls:
@@ -122,7 +122,7 @@ async def test_a_page_and_the_live_messages_behind_it_come_in_one_turn(chat: Pro
     epoch = await filled(chat, 5)
     alice = await chat.come()
     alice.ask("join", room="a", since={"epoch": epoch, "offset": 3})
-    chat.hub.publishing.publish("a", "6", None)
+    chat.put("a", "6")
     await chat.hub.turn()
     joined, *live = alice.news()
     assert offsets(joined["messages"]) + offsets(live) == [4, 5, 6]
@@ -239,7 +239,7 @@ async def test_a_room_in_which_nothing_was_said_can_be_caught_up_with(chat: Prog
 async def test_an_erasure_is_caught_up_with_like_a_message(chat: ProgramChat) -> None:
     """It has an offset of its own; its target comes without what it said."""
     epoch = await filled(chat, 5)
-    chat.hub.publishing.erase("a", 4)
+    _ = chat.hub.publishing.erase("a", 4)
     await chat.turn(2)
     alice = await chat.come()
     messages = (await page(chat, alice, epoch, 2))["messages"]

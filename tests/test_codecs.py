@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from aiochat import messages as m
-from aiochat.codecs import CODECS, DEFAULT_CODEC, batches, event_batches
+from aiochat.batches import batches, event_batches
+from aiochat.codecs import CODECS, DEFAULT_CODEC
 from aiochat.codecs.text import TextCodec
 from aiochat.config import Batch as BatchLimits
 from tests.wire import frames_of

@@ -136,12 +136,15 @@ async def test_a_message_has_the_name_its_sender_had(chat: Chat) -> None:
     ]
 
 
-@pytest.mark.parametrize("command", [
+@pytest.mark.parametrize(
+    "command",
+    [
         m.Publish(room="b", text="x"),
         m.Rename(room="b", name="x"),
         m.Who(room="b"),
         m.History(room="b", limit=1),
-    ])
+    ],
+)
 async def test_a_room_one_is_not_in_is_out_of_reach(chat: Chat, command: m.Command) -> None:
     """To speak, to look, to read, for clients of one room and of many."""
     for codec in (ONE_ROOM, MANY_ROOMS):
@@ -150,7 +153,9 @@ async def test_a_room_one_is_not_in_is_out_of_reach(chat: Chat, command: m.Comma
         assert await refusal(chat, alice, command) == ("not_joined", "room")
 
 
-@pytest.mark.parametrize("command", [
+@pytest.mark.parametrize(
+    "command",
+    [
         m.Rename(room=HERE, name="x"),
         m.Who(room=HERE),
         m.History(room=HERE, limit=1),

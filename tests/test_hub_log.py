@@ -37,7 +37,9 @@ class Flood:
                 return
 
 
-@pytest.mark.parametrize("command", [m.Publish(room=HERE, text="x"), m.Join(room="kitchen"), m.History(room=HERE, limit=1)])
+@pytest.mark.parametrize(
+    "command", [m.Publish(room=HERE, text="x"), m.Join(room="kitchen"), m.History(room=HERE, limit=1)]
+)
 @pytest.mark.parametrize("size", [64, 4 * KIB])
 async def test_a_client_has_a_share_of_the_inbox(command: m.Command, size: int) -> None:
     """64 commands or 128 KiB, and the slice that was over it: also where they wait for the log, one by one."""

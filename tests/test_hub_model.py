@@ -1,6 +1,8 @@
 """The hub under random operations, on a log that is slow and fails, held against a simple model of it."""
 
 import asyncio
+import random
+from collections.abc import Callable
 from itertools import count
 
 import msgspec
@@ -20,9 +22,6 @@ from tests.hub_model import EPOCH, MAX_ROOMS, ON_JOIN, PAGE_ENTRIES, TAIL_MESSAG
 ROOMS = st.sampled_from(["lobby", "lobby", "kitchen", "attic"])
 NAMES = st.sampled_from(["alice", "ALICE", "alice-2", "bob"])
 TEXTS = st.integers(0).map(str)
-OFFSETS = st.integers(0, 12)
-LIMITS = st.none() | st.integers(0, 5)
-SINCE = st.builds(m.Position, st.sampled_from([EPOCH, EPOCH, EPOCH, "other"]), OFFSETS)
 CLIENTS = 5
 
 PUBLISH = st.builds(m.Publish, room=ROOMS, text=TEXTS)
@@ -33,15 +32,6 @@ DIRECT = st.builds(m.Direct, room=ROOMS, name=NAMES, text=TEXTS)
 WHO = st.builds(m.Who, room=ROOMS)
 LEAVE = st.builds(m.Leave, room=ROOMS)
 COMMANDS = PUBLISH | JOIN | RENAME | HISTORY | DIRECT | WHO | LEAVE | st.just(m.Rooms())
-PROGRAMS_COMMANDS = (
-    PUBLISH
-    | COMMANDS
-    | st.builds(m.Join, room=ROOMS, name=st.none() | NAMES, since=SINCE, limit=LIMITS)
-    | st.builds(m.History, room=ROOMS, before=OFFSETS, limit=LIMITS)
-    | st.builds(m.History, room=ROOMS, after=OFFSETS, limit=LIMITS, epoch=st.sampled_from([None, EPOCH, "other"]))
-    | st.builds(m.Direct, client=st.integers(1, CLIENTS + 1).map("c{}".format), text=TEXTS)
-    | st.just(m.Ping())
-)
 AWAY = StoreError("away")
 
 
@@ -143,30 +133,21 @@ class Hubs(RuleBasedStateMachine):
         peer.hang_up()
         self.model.hang_up(person)
 
-    @precondition(lambda self: any(person.is_text for _, person in self.there))
-    @rule(number=st.integers(0, CLIENTS - 1), commands=st.lists(COMMANDS, min_size=1, max_size=4))
-    def say(self, number: int, commands: list[m.Command]) -> None:
-        """In one read; who has a single room does not say where."""
-        people = [(peer, person) for peer, person in self.there if person.is_text]
+    @precondition(lambda self: self.there)
+    @rule(number=st.integers(0, CLIENTS - 1), commands=st.lists(COMMANDS, min_size=1, max_size=3))
+    def ask(self, number: int, commands: list[m.Command]) -> None:
+        """In one read."""
         for command in commands:
-            if not isinstance(command, m.Join | m.Rooms):
-                command = msgspec.structs.replace(command, room=m.HERE)  # type: ignore[call-arg]  # noqa: PLW2901
-            self._submit(*people[number % len(people)], command)
+            self.submit(number % len(self.there), command)
 
-    @precondition(lambda self: not all(person.is_text for _, person in self.there))
-    @rule(
-        number=st.integers(0, CLIENTS - 1),
-        commands=st.lists(st.tuples(PROGRAMS_COMMANDS, st.integers(0, 5)), min_size=1, max_size=4),
-    )
-    def ask(self, number: int, commands: list[tuple[m.Command, int]]) -> None:
-        """In one message, each with an id; mostly of a room that one is in."""
-        programs = [(peer, person) for peer, person in self.there if not person.is_text]
-        peer, person = programs[number % len(programs)]
-        for command, where in commands:
-            changed: dict[str, object] = {"id": next(self.ids)}
-            if where and person.rooms and getattr(command, "room", None) and not isinstance(command, m.Leave):
-                changed["room"] = person.rooms[where % len(person.rooms)]
-            self._submit(peer, person, msgspec.structs.replace(command, **changed))
+    def submit(self, number: int, command: m.Command) -> None:
+        """A text client does not say where, and its commands have no id."""
+        peer, person = self.there[number]
+        if not person.is_text:
+            command = msgspec.structs.replace(command, id=next(self.ids))
+        elif not isinstance(command, m.Join | m.Rooms):
+            command = msgspec.structs.replace(command, room=m.HERE)  # type: ignore[call-arg]
+        self._submit(peer, person, command)
 
     @precondition(lambda self: self._behind())
     @rule(number=st.integers(0, CLIENTS - 1))
@@ -264,3 +245,101 @@ class Hubs(RuleBasedStateMachine):
 
 TestHubs = Hubs.TestCase
 TestHubs.settings = settings(max_examples=60, stateful_step_count=40)
+
+
+# The same on long walks: chance alone, but with the odds set so that much is said, missed and caught up with.
+
+
+class Walk:
+    """One machine's way through random steps."""
+
+    def __init__(self, seed: int) -> None:
+        self._random = random.Random(seed)
+        self.machine = Hubs()
+        self.machine.begin()
+        self._steps: dict[Callable[[], None], int] = {
+            self._connect: 2, self._ask: 8, self._ask_on: 2, self._turn: 8, self._hang_up: 1, self.machine.settle: 1
+        }  # fmt: skip
+
+    def go(self, steps: int) -> None:
+        try:
+            for step in self._random.choices(list(self._steps), list(self._steps.values()), k=steps):
+                step()
+                for check in (Hubs.names_are_unique_in_a_room, Hubs.one_append_is_in_flight, Hubs.tails_are_bounded):
+                    check(self.machine)
+        finally:
+            self.machine.teardown()
+
+    def _connect(self) -> None:
+        if len(self.machine.there) < CLIENTS:
+            chance = self._random.random
+            self.machine.connect(self._room(), self._name(), is_text=chance() < 0.3, names_no_room=chance() < 0.3)
+
+    def _hang_up(self) -> None:
+        if len(self.machine.there) == CLIENTS:
+            self.machine.hang_up(self._random.randrange(CLIENTS))
+
+    def _turn(self) -> None:
+        self.machine.turn([self._random.random() < 0.1 for _ in range(self._random.randrange(3))])
+
+    def _ask_on(self) -> None:
+        if self.machine._behind():
+            self.machine.ask_on(self._random.randrange(CLIENTS))
+
+    def _ask(self) -> None:
+        if not self.machine.there:
+            return
+        number = self._random.randrange(len(self.machine.there))
+        person = self.machine.there[number][1]
+        for _ in range(self._random.randint(1, 3)):
+            kinds = [self._publish, self._publish, self._publish, self._join, self._other]
+            command = self._random.choice(kinds)(person)
+            self.machine.submit(number, command)
+
+    def _publish(self, person: Person) -> m.Command:
+        return m.Publish(room=self._its_room(person), text=str(self._random.randrange(100)))
+
+    def _join(self, person: Person) -> m.Command:
+        room, since = self._its_room(person), None
+        if not person.is_text and self._random.random() < 0.8:
+            newest = len(self.machine.model.logged.get(room, ()))
+            epoch = self._random.choice([EPOCH] * 7 + ["other"])
+            since = m.Position(epoch, max(0, newest + 1 - self._random.randrange(10)))
+        return m.Join(room=room, name=self._name(), since=since, limit=self._limit())
+
+    def _other(self, person: Person) -> m.Command:
+        room, name, offset = self._its_room(person), self._name() or "bob", self._random.randrange(12)
+        commands: list[m.Command] = [
+            m.History(room=room, limit=self._limit()),
+            m.Rename(room=room, name=name),
+            m.Direct(room=room, name=name, text="psst"),
+            m.Leave(room=room),
+            m.Who(room=room),
+            m.Rooms(),
+        ]
+        if not person.is_text:
+            commands += [
+                m.History(room=room, before=offset, limit=self._limit()),
+                m.History(room=room, after=offset, limit=self._limit()),
+                m.Direct(client=f"c{self._random.randint(1, CLIENTS)}", text="psst"),
+                m.Ping(),
+            ]
+        return self._random.choice(commands)
+
+    def _room(self) -> str:
+        return self._random.choice(["lobby", "lobby", "kitchen", "attic"])
+
+    def _its_room(self, person: Person) -> str:
+        return self._random.choice([*person.rooms, *person.rooms, *person.rooms, self._room()])
+
+    def _name(self) -> str | None:
+        return self._random.choice([None, None, "alice", "ALICE", "alice-2", "bob"])
+
+    def _limit(self) -> int | None:
+        return self._random.choice([None, 0, 1, 2, 5])
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_long_walks_agree_with_the_model(seed: int) -> None:
+    """Hundreds of steps, in which rooms are said to, missed, caught up with page by page and forgotten."""
+    Walk(seed).go(500)

@@ -1,7 +1,6 @@
 """A message published twice under one key is there once, whatever breaks in between."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +11,6 @@ from tests.programs import CODECS, JSON, MSGPACK, Event, Program, program
 from tests.servers import Server, running
 
 KEY = "00000000-0000-4000-8000-000000000001"
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[Server]:
-    """A server that keeps its log in memory."""
-    async with running() as server:
-        yield server
 
 
 async def said(client: Program, room: str = "a") -> list[str | None]:
@@ -103,7 +95,7 @@ async def test_a_key_holds_across_a_restart(tmp_path: Path, ends: str) -> None:
     async with running(settings=settings) as server, program(server, "a", "alice", JSON) as alice:
         position = {"epoch": alice.heard[-1]["epoch"], "offset": 0}
         first = await alice.ask("publish", room="a", text="hi", key=KEY)
-        await server.stop(9 if ends == "is killed" else 15)
+        await asyncio.gather(server.stop(9 if ends == "is killed" else 15), alice.closed())
     async with running(settings=settings) as server, program(server) as again:
         await resume(again, alice.token, a=position)
         assert again.client == alice.client
@@ -209,4 +201,3 @@ async def test_of_a_lost_answer_the_repetition_tells(now: list[int]) -> None:
     pages = [message for joined in again.of("joined") for message in joined["messages"]]
     assert (acks[0]["offset"], acks[0]["repeated"]) == (1, True)
     assert [message["text"] for message in pages + messages] == ["hi"]
-    await asyncio.sleep(0)

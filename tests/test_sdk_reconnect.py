@@ -2,8 +2,10 @@
 
 import asyncio
 import random
+import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -65,6 +67,11 @@ async def hear(chat: ChatClient, count: int) -> list[Message]:
     raise AssertionError("it ended")
 
 
+async def names_in_the_lobby(chat: ChatClient) -> list[str | None]:
+    """In alphabetical order."""
+    return sorted((member.name for member in (await chat.who("lobby")).members), key=str)
+
+
 async def logged(url: str) -> list[Message]:
     """All that is in the lobby's log."""
     entries: list[Any] = []
@@ -79,7 +86,7 @@ async def logged(url: str) -> list[Message]:
 
 @pytest.mark.parametrize("codec", ["json", "msgpack"])
 async def test_cut_hundreds_of_times_nothing_is_lost_and_nothing_doubled(proxy: Proxy, codec: str) -> None:
-    """At random bytes, in both directions: each message is in the log once, and reaches the subscriber once, in order."""
+    """At random bytes, in both directions: each message is in the log once, and comes once, in order."""
     chance = random.Random(codec)
     texts = [f"{number} {'x' * chance.randrange(200)}" for number in range(MESSAGES)]
     async with AsyncExitStack() as stack:
@@ -107,7 +114,7 @@ async def test_a_connection_that_only_the_client_has_lost_is_replaced(proxy: Pro
         assert await next_of(chat, Connected) == Connected(client, resumed=True)
         await other.publish("lobby", "still there?")
         assert (await next_of(chat, Message)).text == "still there?"
-        assert [member.name for member in (await chat.who("lobby")).members] == ["alice", "bob"]
+        assert await names_in_the_lobby(chat) == ["alice", "bob"]
 
 
 async def test_a_connection_that_stalls_is_given_up() -> None:
@@ -142,4 +149,51 @@ async def test_a_restart_without_a_log_is_told_as_a_gap(unused_tcp_port: int) ->
         assert (gap.offset, gap.from_, gap.to) == (0, None, None)
         assert (await chat.publish("lobby", "after")).offset == 1
         assert (await next_of(chat, Message)).text == "after"
-        assert [member.name for member in (await chat.who("lobby")).members] == ["alice"]
+        assert await names_in_the_lobby(chat) == ["alice"]
+
+
+async def test_killed_and_restarted_nothing_is_lost_and_nothing_doubled(tmp_path: Path) -> None:
+    """What was acknowledged is in the log, the subscriber has all of it, and both are in the sessions they were in."""
+    settings = {**UNLIMITED, "store.url": f"sqlite:///{tmp_path}/chat.db"}
+    texts = [str(number) for number in range(MESSAGES // 2)]
+    async with AsyncExitStack() as stack:
+        server = await stack.enter_async_context(running(settings=settings))
+        proxy = await stack.enter_async_context(proxied(server.port))
+        publisher = await stack.enter_async_context(connect(proxy.url, "alice"))
+        subscriber = await stack.enter_async_context(connect(proxy.url, "bob"))
+        clients = {publisher.client, subscriber.client}
+        publishing = asyncio.create_task(publish_all(publisher, texts, at_once=20))
+        heard: list[Message] = []
+        for _ in range(3):
+            heard += await hear(subscriber, len(texts) // 4)
+            await server.stop(signal.SIGKILL)
+            server = await stack.enter_async_context(running(settings=settings))
+            proxy.port = server.port
+        heard += await hear(subscriber, len(texts) - len(heard))
+        offsets = await publishing
+        log = await logged(proxy.url)
+        assert {publisher.client, subscriber.client} == clients
+        assert await names_in_the_lobby(subscriber) == ["alice", "bob"]
+    assert [message.text for message in heard] == [message.text for message in log]
+    assert {message.text: message.offset for message in log} == dict(zip(texts, offsets, strict=True))
+
+
+async def test_a_restart_that_keeps_the_log_is_caught_up_with(tmp_path: Path) -> None:
+    """Also by a client of whose session the new server knows nothing but what its token says."""
+    settings = {"store.url": f"sqlite:///{tmp_path}/chat.db", "server.reconnect_spread_seconds": 0}
+    async with proxied(0) as proxy:
+        async with running(settings=settings) as server:
+            proxy.port = server.port
+            chat = connect(proxy.url, "alice")
+            await chat.open()
+            client = chat.client
+        proxy.stall()
+        async with running(settings=settings) as server, connect(server.ws_url, "bob") as bob, closing(chat):
+            proxy.port = server.port
+            await bob.publish("lobby", "early bird")
+            proxy.go_on()
+            assert (await next_of(chat, Disconnected)).code == 1012
+            assert await next_of(chat, Connected) == Connected(client, resumed=True)
+            assert (await next_of(chat, Message)).text == "early bird"
+            assert await next_of(chat, CaughtUp) == CaughtUp("lobby", 1)
+            assert await names_in_the_lobby(chat) == ["alice", "bob"]

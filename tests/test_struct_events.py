@@ -71,6 +71,8 @@ def test_a_client_survives_depth(codec: StructCodec) -> None:
     """A ValueError too, not the end of the interpreter's stack."""
     with pytest.raises(ValueError, match="nested"):
         codec.decode_events(nested(codec, {"type": "result", "data": 1}, DEEP))
+    with pytest.raises(ValueError, match="Invalid"):
+        codec.decode_events(nested(codec, {"type": "reaction", "data": 1}, DEEP))
 
 
 @BOTH

@@ -32,9 +32,9 @@ class _Screen(pyte.Screen):
 
 
 class Window:
-    """`name` is of the colour that pyte gives it."""
+    """What stands on the screen, and the keyboard in front of it."""
 
-    def __init__(self, child: "pexpect.spawn[bytes]") -> None:
+    def __init__(self, child: "pexpect.spawn[str]") -> None:
         self.child = child
         self._fd = child.child_fd
         self._screen = _Screen(self._write)

@@ -1,70 +1,13 @@
-"""The codecs by subprotocol, and how events become batches: encoded once per codec, whatever the number of clients."""
+"""The codecs, by the subprotocol that a client asks for."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Final
-
-import structlog
+from typing import Final
 
 from aiochat.codecs.contract import Codec
 from aiochat.codecs.json import JsonCodec
 from aiochat.codecs.msgpack import MsgpackCodec
 from aiochat.codecs.text import TextCodec
-from aiochat.config import Batch as BatchLimits
-from aiochat.messages import Entry, Event
-from aiochat.outbox import Batch
 
-__all__ = ["CODECS", "DEFAULT_CODEC", "Codec", "batches", "event_batches"]
+__all__ = ["CODECS", "DEFAULT_CODEC", "Codec"]
 
 DEFAULT_CODEC: Final[Codec] = TextCodec()
 CODECS: Final[dict[str, Codec]] = {codec.subprotocol: codec for codec in (DEFAULT_CODEC, JsonCodec(), MsgpackCodec())}
-
-_log: structlog.stdlib.BoundLogger = structlog.get_logger()
-
-
-def batches(codec: Codec, entries: Sequence[Entry], limits: BatchLimits) -> list[Batch]:
-    """The entries as batches of at most `limits.max_messages` and `max_bytes`; a larger one travels alone.
-
-    What the codec's clients are not shown is left out.
-    """
-    encode = codec.encode_entry
-    try:
-        payloads = [payload for entry in entries if (payload := encode(entry))]
-    except Exception:
-        payloads = [payload for entry in entries if (payload := _encoded_alone(encode, entry))]
-    count = len(payloads)
-    if not count:
-        return []
-    if count <= limits.max_messages:
-        data = codec.frame(payloads)
-        if count == 1 or len(data) <= limits.max_bytes:
-            return [Batch(data, count)]
-    return [Batch(codec.frame(piece), len(piece)) for piece in _pieces(payloads, limits)]
-
-
-def event_batches(codec: Codec, events: Sequence[Event], limits: BatchLimits) -> Iterator[Batch]:
-    """One client's private events of a turn, encoded as they are taken: they may be far more than it can be sent."""
-    payloads = (payload for event in events for payload in _encoded_alone(codec.encode_event, event) or ())
-    for piece in _pieces(payloads, limits):
-        yield Batch(codec.frame(piece), len(piece))
-
-
-def _encoded_alone(encode: Callable[[Any], Any], event: Event) -> Any:
-    """What one event becomes, or None where it fails: it is left out, and the others go."""
-    try:
-        return encode(event)
-    except Exception:
-        _log.exception("event_not_encoded", type=type(event).__name__, room=getattr(event, "room", None))
-        return None
-
-
-def _pieces(payloads: Iterable[bytes], limits: BatchLimits) -> Iterator[list[bytes]]:
-    piece: list[bytes] = []
-    size = 0
-    for payload in payloads:
-        if piece and (len(piece) >= limits.max_messages or size + len(payload) > limits.max_bytes):
-            yield piece
-            piece, size = [], 0
-        piece.append(payload)
-        size += len(payload)
-    if piece:
-        yield piece

@@ -135,10 +135,10 @@ class CommandReader:
         if isinstance(error, UnicodeDecodeError):
             return _bad("text in UTF-8", None, tag, id)
         fault = str(error).rpartition("malformed: ")[2]
-        return _bad(f"{self._wanted}: {fault[0].lower()}{fault[1:]}", None, tag, id)
+        return _bad(f"{self._wanted}: {fault[:1].lower()}{fault[1:]}", None, tag, id)
 
 
-def _field(decode: Callable[[bytes], Any], value: bytes, name: str) -> Any:
+def _field(decode: Callable[[Any], Any], value: str | bytes, name: str) -> Any:
     try:
         return getattr(decode(value), name)
     except Exception:
@@ -178,7 +178,8 @@ class EventReader:
         try:
             return self._decode(value)  # type: ignore[no-any-return]
         except msgspec.ValidationError:
-            if self._typed(value).type in _EVENT_TAGS:
+            tag = _field(self._typed, value, "type")
+            if tag is None or tag in _EVENT_TAGS:
                 raise
             return None
         except RecursionError:

@@ -73,7 +73,7 @@ def _refusal(refused: wire.Refused) -> Repeated | Reply:
 
 
 def entries(room: str, page: wire.Page, *, is_forward: bool) -> tuple[Entry, ...]:
-    """What the writer found. Raises `msgspec.MsgspecError` where the file is damaged."""
+    """What the writer found. Raises one of `wire.DAMAGES` where the file is damaged."""
     found = [
         _entry(room, offset, stored)
         for first, content in page.chunks

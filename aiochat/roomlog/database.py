@@ -7,13 +7,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-import msgspec
-
 from aiochat.errors import StartError, StoreError
 from aiochat.roomlog.lock import FileLock
+from aiochat.roomlog.wire import DAMAGES
 
 Connection = sqlite3.Connection
 DatabaseError = sqlite3.Error
+FAILURES: Final = (sqlite3.Error, *DAMAGES)  # of SQLite, and of decoding what it found
 
 _APPLICATION_ID: Final = 0x61696F63  # "aioc"
 _MAGIC: Final = b"SQLite format 3\0"
@@ -67,7 +67,7 @@ _OTHER_ADVICE: Final = "this user must be able to write it and its directory; or
 
 def reason(error: Exception) -> str:
     """Why SQLite or the decoding of a chunk failed, for people."""
-    if isinstance(error, msgspec.MsgspecError):
+    if isinstance(error, DAMAGES):
         return _REASONS[sqlite3.SQLITE_CORRUPT]
     code = getattr(error, "sqlite_errorcode", 0)
     name = getattr(error, "sqlite_errorname", type(error).__name__)
@@ -151,7 +151,7 @@ class Database:
             self.writer.execute("COMMIT")
         except BaseException as error:
             self._roll_back()
-            if isinstance(error, sqlite3.Error | msgspec.MsgspecError):
+            if isinstance(error, FAILURES):
                 raise StoreError(reason(error)) from None
             raise
 

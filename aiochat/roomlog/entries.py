@@ -8,7 +8,7 @@ import msgspec
 
 from aiochat.errors import StoreError
 from aiochat.roomlog.contract import PAGE_BYTES
-from aiochat.roomlog.database import Connection, Database, DatabaseError, reason
+from aiochat.roomlog.database import FAILURES, Connection, Database, reason
 from aiochat.roomlog.keys import Keys
 from aiochat.roomlog.rooms import Room, Rooms
 from aiochat.roomlog.wire import (
@@ -57,7 +57,7 @@ class Entries:
         """Raises `StoreError`."""
         try:
             return self._read(asked)
-        except (DatabaseError, msgspec.MsgspecError) as error:
+        except FAILURES as error:
             raise StoreError(reason(error)) from None
 
     def oldest(self, room: Room, connection: Connection) -> int:

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Final, Self, cast
 
 import msgspec
+import structlog
 
 from aiochat.errors import StartError
 from aiochat.roomlog.wire import Answered, Asked, Failed, Frames, frame
@@ -19,6 +20,8 @@ DIED: Final = "its writer process died"
 
 _MODULE: Final = "aiochat.roomlog.writer"
 _END_SECONDS: Final = 5.0  # from the end of its socket to its own
+
+_logger: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 _decode: Final = msgspec.msgpack.Decoder(Answered).decode
 
@@ -80,7 +83,10 @@ class WriterProcess(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         for body in self._frames.feed(data):
-            self._answers.popleft()(_decode(body))
+            try:
+                self._answers.popleft()(_decode(body))
+            except Exception:  # a defect of whoever asked must not cost the others their answers
+                _logger.exception("store_answer_failed")
 
     def connection_lost(self, error: Exception | None) -> None:
         self.is_open = False

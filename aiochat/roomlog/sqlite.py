@@ -150,7 +150,7 @@ class SqliteLog(RoomLog):
                 entries = chunks.entries(room, answered, is_forward=is_forward)
                 return Page(answered.epoch, answered.oldest, answered.newest, entries)
             reason = _reason(answered)
-        except msgspec.MsgspecError:
+        except wire.DAMAGES:
             reason = "the file is damaged"
         now = asyncio.get_running_loop().time()
         if now >= self._next_read_failure:

@@ -129,6 +129,8 @@ class Failed(Request, frozen=True, array_like=True, tag=True):
 Asked = Open | Append | Read | Shut
 Answered = Opened | Appended | Page | Failed
 
+DAMAGES: Final = (msgspec.MsgspecError, UnicodeDecodeError)  # what decoding a damaged chunk raises
+
 encode: Final = msgspec.msgpack.Encoder().encode
 decode_chunk: Final = msgspec.msgpack.Decoder(list[Stored]).decode
 
