@@ -59,7 +59,7 @@ format: .venv/.lint ## rewrite the code in the style that lint asks for
 	@$(PY) -m ruff check --fix-only --quiet .
 	@$(PY) -m ruff format .
 
-protocol: .venv/.server ## write what aiochat/messages.py says into docs/protocol.md and the JSON Schema
+protocol: .venv/.server ## write what aiochat/messages/ says into docs/protocol.md and the JSON Schema
 	@$(PY) -m aiochat.schema
 
 loadtest: .venv/.loadtest ## measure the server under load [ARGS="--clients 1000"]

@@ -7,7 +7,7 @@
     app           builds the chat into an aiohttp application: start, drain, stop
     handlers      HTTP: the page, the upgrade, health
     connections   what all upgraded sockets share
-    connection    one upgraded socket: the take-over, bytes in, batches out, close
+    takeover      of the socket, from aiohttp; connection: one upgraded socket: bytes in, batches out, close
     keepalive     one timer for all connections
     hub           the one coroutine that owns rooms and clients
     commands      what each command does in its turn
@@ -21,7 +21,7 @@
     codecs/       bytes to commands, events to bytes
     batches       events to bytes for one write; outbox: what goes out to one client, within bounds
     frames  names  limits     WebSocket frames; what names are allowed; budgets
-    messages      commands and events: frozen structs, nothing else; schema: their description for docs/protocol.md
+    messages/     commands and events: frozen structs, nothing else; schema: their description for docs/protocol.md
     config  memory  logs  errors
     sdk/          the Python client; terminal: `aiochat chat`, on it
     loadtest/     the load generator and its report

@@ -8,7 +8,6 @@ import structlog
 from aiohttp import web
 
 from aiochat.config import Config, load
-from aiochat.connection import check_contract
 from aiochat.connections import Connections
 from aiochat.directory import LocalDirectory
 from aiochat.errors import Close, ConfigError
@@ -17,6 +16,7 @@ from aiochat.hub import Hub
 from aiochat.names import room_name
 from aiochat.roomlog import RoomLog
 from aiochat.roomlog.engines import make_log
+from aiochat.takeover import check_contract
 
 _logger: structlog.stdlib.BoundLogger = structlog.get_logger()
 

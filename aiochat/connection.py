@@ -1,26 +1,16 @@
-"""One upgraded socket: bytes in, batches out, close. The only module that touches what aiohttp keeps private.
-
-The take-over: aiohttp answers the upgrade, then `Connection` becomes the transport's protocol and aiohttp lets go of
-everything it held, which leaves no task and no timer per connection. `check_contract` says whether this aiohttp still
-has the parts it needs; tests/test_takeover.py tries them out.
-"""
+"""One upgraded socket: bytes in, batches out, close. It begins with the take-over (aiochat.takeover)."""
 
 import asyncio
-import inspect
 import random
 import sys
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
-import aiohttp
 import structlog
-from aiohttp import WSMsgType, web
-from aiohttp._websocket.reader import WebSocketDataQueue
 from aiohttp.http import WebSocketError, WebSocketReader
-from aiohttp.web_protocol import RequestHandler
 
 from aiochat.client import Client, random_id
 from aiochat.codecs import Codec
-from aiochat.errors import Close, Disconnect, Reply, StartError
+from aiochat.errors import Close, Disconnect, Reply
 from aiochat.frames import may_be_received
 from aiochat.limits import Budget
 from aiochat.messages import Goodbye
@@ -34,93 +24,6 @@ _MAX_PAUSE_SECONDS: Final = 5.0
 _MASK_BIT: Final = 0x80
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger()
-
-
-def check_contract() -> None:
-    """Raise `StartError` where this aiohttp lacks a part that the take-over needs."""
-    needed = (
-        (web.WebSocketResponse, "_post_start", ["self", "request", "protocol", "writer"]),
-        (RequestHandler, "set_parser", ["self", "parser", "data_received_cb"]),
-        (RequestHandler, "connection_lost", ["self", "exc"]),
-        (RequestHandler, "keep_alive", ["self", "val"]),
-    )
-    for owner, name, parameters in needed:
-        if list(inspect.signature(vars(owner).get(name, len)).parameters) != parameters:
-            raise StartError(
-                f"aiohttp {aiohttp.__version__} does not fit: {owner.__name__}.{name} has changed;"
-                " known to work are aiohttp>=3.14.3,<3.15"
-            )
-
-
-class Upgrade(web.WebSocketResponse):
-    """The 101 answer. Returning it from a handler closes nothing: by then the socket is a `Connection`'s.
-
-    Until the take-over it stands in for aiohttp's parser and keeps what the client sent along with its handshake: at
-    most what aiohttp reads ahead, 64 KiB and one read of the transport.
-    """
-
-    def __init__(self, subprotocols: tuple[str, ...]) -> None:
-        super().__init__(protocols=subprotocols, compress=False)
-        self._early = b""
-
-    def _post_start(self, request: web.BaseRequest, protocol: str | None, writer: object) -> None:
-        request.protocol.set_parser(cast(WebSocketReader, self))
-        request.protocol.keep_alive(False)
-
-    def feed_data(self, data: bytes) -> tuple[bool, bytes]:
-        self._early += data
-        return False, b""
-
-    def feed_eof(self) -> None:
-        """aiohttp lets go of its parser."""
-
-    async def write_eof(self, data: bytes = b"") -> None:
-        """Nothing: as far as aiohttp knows the response never ends."""
-
-    def take_over(
-        self, request: web.Request, shared: "Connections", codec: Codec, room: str | Reply | None, name: str | None
-    ) -> "Connection | None":
-        """Make the socket a client's that joins `room`, if any, or is told of the refusal; None if the peer is gone."""
-        http, transport = request.protocol, request.transport
-        if transport is None or transport.is_closing():
-            return None
-        connection = Connection(shared, transport, request.remote or "", codec, name)
-        transport.set_protocol(connection)
-        http.transport = None  # with it set, connection_lost would close the socket
-        http.connection_lost(None)
-        shared.add(connection, transport)
-        if isinstance(room, Reply):
-            connection.outbox.close(Close.BAD_REQUEST, f"{room.code}: {room.reason}")
-        else:
-            shared.hub.attach(connection.client, room)
-        if shared.is_closing:
-            connection.outbox.close(Close.RESTART, "the server restarts")
-        if self._early:
-            connection.data_received(self._early)
-        return connection
-
-
-class Inlet(WebSocketDataQueue):
-    """Where every reader of this server delivers: the reader in use is always that of `connection`."""
-
-    connection: "Connection"
-
-    def __init__(self) -> None:  # the queue of the superclass, and its 760 bytes, is not needed
-        pass
-
-    def feed_data(self, message: aiohttp.WSMessage, size: int) -> None:  # type: ignore[override]
-        kind, payload, _ = message
-        connection = self.connection
-        if kind is WSMsgType.TEXT or kind is WSMsgType.BINARY:
-            if not connection.outbox.is_sealed:
-                connection.message_received(payload, size, kind is WSMsgType.BINARY)
-        elif kind is WSMsgType.PING:
-            connection.unanswered_ping = bytes(payload)
-        elif kind is WSMsgType.CLOSE:
-            connection.close_received(payload)
-
-    def set_exception(self, exc: BaseException, exc_cause: object = None) -> None:
-        self.connection.reading_failed(exc)
 
 
 class Connection(asyncio.Protocol):

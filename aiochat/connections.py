@@ -8,12 +8,13 @@ import structlog
 
 from aiochat.config import Config
 from aiochat.config import Socket as SocketSettings
-from aiochat.connection import Connection, Inlet
+from aiochat.connection import Connection
 from aiochat.hub import Hub
 from aiochat.keepalive import Keepalive
 from aiochat.limits import Addresses
 from aiochat.memory import give_back
 from aiochat.outbox import Backlog
+from aiochat.takeover import Inlet
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger()
 

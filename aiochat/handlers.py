@@ -12,10 +12,10 @@ from aiohttp import hdrs, web
 from aiochat.codecs import CODECS, DEFAULT_CODEC, Codec
 from aiochat.commands import LOBBY
 from aiochat.config import Config
-from aiochat.connection import Upgrade
 from aiochat.connections import Connections
 from aiochat.errors import Reply
 from aiochat.names import display_name, room_name
+from aiochat.takeover import Upgrade
 
 _WEB: Final = Path(__file__).parent / "web"
 _PAGE_HEADERS: Final = {

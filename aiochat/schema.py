@@ -1,4 +1,4 @@
-"""`make protocol`: the JSON Schema that the package ships and the tables of docs/protocol.md, made of messages.py.
+"""`make protocol`: the JSON Schema that the package ships and the tables of docs/protocol.md, made of messages/.
 
 With `--check` nothing is written, and it fails where one of the two is not current.
 """

@@ -52,7 +52,8 @@ async def chat() -> dict[str, Any]:
     """Mount it, talk in it, end it; the state while it ran."""
     aiochat = importlib.import_module("aiochat")  # here, because its import is part of what may not be felt
     app = web.Application()
-    mounted = aiochat.setup(app, prefix="/chat")
+    config = aiochat.load(flags={"store": {"url": "memory:"}})
+    mounted = aiochat.setup(app, config, prefix="/chat")
     async with (
         TestServer(app) as server,
         aiohttp.ClientSession() as session,

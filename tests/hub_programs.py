@@ -62,6 +62,11 @@ class HeldLog(RoomLog):
     async def close(self) -> None:
         self.answer(len(self.calls))
 
+    def newest(self, room: str) -> int:
+        """How many entries were ever in the room's log."""
+        ring = self._log._rings.get(room)
+        return 0 if ring is None else ring.newest
+
     def answer(self, count: int = 1) -> None:
         """Answer the oldest calls."""
         for _ in range(min(count, len(self.calls))):
@@ -193,7 +198,7 @@ class ProgramChat:
 
     def put(self, room: str, text: str) -> None:
         """A message of nobody's, for the next turn."""
-        _ = self.hub.publishing.publish(room, text, None)
+        self.hub.publishing.publish(room, text, None).add_done_callback(asyncio.Future.exception)
 
     async def publish(self, room: str, *texts: str) -> None:
         """Messages of nobody's."""

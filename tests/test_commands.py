@@ -48,7 +48,7 @@ def sender(peer: Peer, name: str | None = None) -> m.Sender:
 
 
 def test_every_command_is_known() -> None:
-    """Each struct in messages.py has its function, and what costs more is a command."""
+    """Each struct in messages/ has its function, and what costs more is a command."""
     assert set(COMMANDS) == {*m.COMMANDS, m.Help, m.Quit, Reply}
     assert set(_COSTS) <= set(COMMANDS)
 

@@ -7,7 +7,7 @@ import pytest
 from aiochat import messages as m
 from aiochat.errors import Reply, StoreError
 from aiochat.messages import HERE
-from tests.hubs import ONE_ROOM, UNLIMITED, Chat, Peer, SlowChat
+from tests.hubs import MANY_ROOMS, ONE_ROOM, UNLIMITED, Chat, Peer, SlowChat
 
 KIB = 1 << 10
 AWAY = StoreError("away")
@@ -182,6 +182,45 @@ async def test_a_room_that_all_have_left_is_forgotten_with_its_last_message() ->
     bob = await chat.join("attic", "bob")
     await chat.answer()
     assert bob.heard == ["anybody?", "* you are in attic as bob; nobody else is here"]
+
+
+async def test_what_is_logged_while_a_room_is_empty_is_not_missed_by_who_comes_next() -> None:
+    """Also where the room was kept only for a message that still waited."""
+    chat = SlowChat()
+    alice = await chat.come("attic")
+    alice.say("zero")
+    await chat.turn()
+    await chat.answer()
+    alice.say("one")
+    await chat.turn()
+    alice.say("two")
+    alice.hang_up()
+    await chat.turn()
+    chat.log.answer()
+    bob = chat.connect("attic", "bob")
+    await chat.turn()
+    while chat.log.calls:
+        await chat.answer()
+    assert bob.heard == ["zero", "one", "* you are in attic as bob; nobody else is here", "two"]
+
+
+async def test_who_is_ahead_of_a_log_that_then_passes_is_told_to_begin_anew() -> None:
+    """An offset beyond the newest is of another epoch, however far the log has come until it is read again."""
+    chat = SlowChat()
+    chat.log.fill("lobby", 3)
+    alice, bob = await chat.come(codec=MANY_ROOMS), await chat.come(None, codec=MANY_ROOMS)
+    chat.hub.tails.forget("lobby")
+    bob.ask(m.Join(room="lobby", since=m.Position(chat.log.epoch, 4)))
+    await chat.turn()
+    for text in ("four", "five"):
+        alice.ask(m.Publish(room="lobby", text=text))
+    await chat.turn()
+    while chat.log.calls:
+        await chat.answer()
+    gap, joined = bob.told
+    assert gap == m.Gap(room="lobby", epoch=chat.log.epoch, offset=5)
+    assert isinstance(joined, m.Joined)
+    assert (joined.recovered, joined.more, [each.offset for each in joined.messages]) == (False, False, [1, 2, 3, 4, 5])
 
 
 # What the embedding application does.

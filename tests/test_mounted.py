@@ -12,10 +12,13 @@ from aiohttp import web
 from aiohttp.test_utils import BaseTestServer, TestServer
 
 import aiochat
+from aiochat.config import load
+from tests.hubs import QUIET
 from tests.servers import talking
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 CHAT = web.AppKey("chat", aiochat.Chat)
+CONFIG = load(flags=QUIET)
 
 
 @web.middleware
@@ -40,7 +43,7 @@ async def announce(request: web.Request) -> web.Response:
 def app() -> web.Application:
     """With a chat at /chat and routes of its own."""
     app = web.Application(middlewares=[session])
-    app[CHAT] = aiochat.setup(app, prefix="/chat")
+    app[CHAT] = aiochat.setup(app, CONFIG, prefix="/chat")
     app.add_routes([web.get("/", announce), web.get("/announce", announce)])
     return app
 
@@ -111,11 +114,11 @@ async def test_publish_refuses_nothing(app: web.Application) -> None:
 
 async def test_publish_works_while_the_application_runs(app: web.Application) -> None:
     """Before its start and after its clean-up there is no chat to say anything in, and the error says so."""
-    with pytest.raises(RuntimeError, match="between the application's start and its clean-up"):
+    with pytest.raises(RuntimeError, match="from the application's start to its clean-up"):
         await app[CHAT].publish("lobby", text="too early")
     async with TestServer(app):
         assert await app[CHAT].publish("lobby", text="hi") == 1
-    with pytest.raises(RuntimeError, match="between the application's start and its clean-up"):
+    with pytest.raises(RuntimeError, match="from the application's start to its clean-up"):
         await app[CHAT].publish("lobby", text="too late")
 
 
@@ -143,7 +146,7 @@ async def test_the_page_is_below_the_prefix(http: aiohttp.ClientSession) -> None
 async def test_two_chats_do_not_mix() -> None:
     """Each prefix is a chat of its own, with its own rooms, names and offsets."""
     app = web.Application()
-    chats = [aiochat.setup(app, prefix=prefix) for prefix in ("/one", "/two")]
+    chats = [aiochat.setup(app, CONFIG, prefix=prefix) for prefix in ("/one", "/two")]
     async with TestServer(app) as server:
         first, second = (talking(ws(server, f"{prefix}/ws?name=alice")) for prefix in ("/one", "/two"))
         async with first as one, second as two:
@@ -170,7 +173,7 @@ async def test_the_end_of_the_application_tells_everyone(app: web.Application, s
 def test_a_prefix_is_a_path(prefix: str) -> None:
     """It begins with a slash and does not end with one."""
     with pytest.raises(aiochat.ConfigError, match="prefix: got"):
-        aiochat.setup(web.Application(), prefix=prefix)
+        aiochat.setup(web.Application(), CONFIG, prefix=prefix)
 
 
 def test_nothing_else_in_the_process_is_touched() -> None:

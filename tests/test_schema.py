@@ -41,7 +41,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
 
 
 def test_both_are_current() -> None:
-    """Whoever changes messages.py runs `make protocol`."""
+    """Whoever changes messages/ runs `make protocol`."""
     assert schema.main(["--check"]) == 0
 
 

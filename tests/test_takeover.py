@@ -13,7 +13,9 @@ from aiohttp.test_utils import BaseTestServer, TestServer
 from aiohttp.web_protocol import RequestHandler
 
 import aiochat
-from aiochat.connection import check_contract
+from aiochat.config import load
+from aiochat.takeover import check_contract
+from tests.hubs import QUIET
 from tests.raw import CONTINUATION, PING, PONG, Raw, handshake, masked
 from tests.servers import running, talking
 from tests.sockets import Wire, connected, wired
@@ -116,7 +118,7 @@ async def test_a_peer_that_resets_leaves_no_traceback(uvloop: bool) -> None:
 async def mounted() -> AsyncIterator[BaseTestServer]:
     """An application with a chat, in this process."""
     app = web.Application()
-    aiochat.setup(app, prefix="/chat")
+    aiochat.setup(app, load(flags=QUIET), prefix="/chat")
     async with TestServer(app) as server:
         yield server
 
@@ -146,7 +148,7 @@ async def test_a_middleware_may_wrap_the_upgrade() -> None:
         return response
 
     app = web.Application(middlewares=[watch])
-    aiochat.setup(app)
+    aiochat.setup(app, load(flags=QUIET))
     async with TestServer(app) as server, talking(str(server.make_url("/ws"))) as talker:
         await talker.say("hello")
         assert await talker.hear() == "hello"
@@ -167,11 +169,11 @@ def test_an_aiohttp_that_has_changed_is_refused(monkeypatch: pytest.MonkeyPatch,
     check_contract()
     monkeypatch.setattr(owner, part, lambda self, something_else: None)
     with pytest.raises(aiochat.StartError, match=rf"{part} has changed; .*aiohttp>=3\.14\.3,<3\.15"):
-        aiochat.setup(web.Application())
+        aiochat.setup(web.Application(), load(flags=QUIET))
 
 
 def test_an_aiohttp_that_lacks_a_part_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """A part that is gone is the same."""
     monkeypatch.delattr(web.WebSocketResponse, "_post_start")
     with pytest.raises(aiochat.StartError, match=r"_post_start has changed; .*aiohttp>=3\.14\.3,<3\.15"):
-        aiochat.setup(web.Application())
+        aiochat.setup(web.Application(), load(flags=QUIET))

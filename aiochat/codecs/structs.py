@@ -1,4 +1,4 @@
-"""What JSON and MessagePack share: bytes to the structs of messages.py, and a clear refusal for whatever is not one.
+"""What JSON and MessagePack share: bytes to the structs of messages/, and a clear refusal for whatever is not one.
 
 Nothing that a client sends raises; what it sent is never repeated to it, but for the names of fields.
 """
