@@ -86,7 +86,7 @@ class Chat:
         self._handlers.is_draining = True
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self.config.server.drain_seconds
-        await asyncio.wait([self._hub.flush()], timeout=self.config.server.drain_seconds / 2)
+        await asyncio.wait([self._hub.publishing.flush()], timeout=self.config.server.drain_seconds / 2)
         await self._handlers.connections.close_all(Close.RESTART, "the server restarts", deadline - loop.time())
 
 

@@ -106,14 +106,6 @@ class Hub:
         self._held[client] = None
         self._wake()
 
-    # What the application calls at its end.
-
-    def flush(self) -> asyncio.Future[None]:
-        """Done when everything that has arrived so far has been fanned out."""
-        flushed: asyncio.Future[None] = self._loop.create_future()
-        self.later(lambda: self.log.settle(lambda: flushed.set_result(None) if not flushed.done() else None))
-        return flushed
-
     # What the timer calls, about once a second.
 
     def check(self) -> None:

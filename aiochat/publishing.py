@@ -38,6 +38,13 @@ class Publishing:
         self._submit(room, Draft(Sender(), None, None, _now_ms(), 0, erased, target=target))
         return erased
 
+    def flush(self) -> asyncio.Future[None]:
+        """Done when everything that has arrived so far, whoever said it, has been fanned out."""
+        flushed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        settled = partial(_set_done, flushed)
+        self._hub.later(partial(self._hub.log.settle, settled))
+        return flushed
+
     def abandon(self) -> None:
         """The chat is over: whoever still waits is told."""
         for future in list(self._under_way):
@@ -60,6 +67,11 @@ class Publishing:
         except Reply:
             self._hub.fanout.refuse([draft])
             self._hub.forget_if_idle(room)
+
+
+def _set_done(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
 
 
 def _now_ms() -> int:

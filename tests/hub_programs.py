@@ -27,7 +27,8 @@ class Clock:
     """The loop's time, which goes forward when told to, too; what was to be called by then is called."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._time = loop.time
+        was = loop.time
+        self._time: Callable[[], float] = was._time if isinstance(was, Clock) else was
         self._ahead = 0.0
 
     def __call__(self) -> float:

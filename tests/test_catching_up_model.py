@@ -127,7 +127,7 @@ async def run(schedule: list[Any], **limits: Any) -> tuple[Follower, ProgramChat
 
 
 @given(steps)
-@settings(max_examples=500)
+@settings(max_examples=300)
 async def test_nothing_is_missed_and_nothing_comes_twice(schedule: list[Any]) -> None:
     """Over breaks, half-open connections, double resumes, stalls and a log that answers late."""
     follower, chat = await run(schedule, history={"tail_messages": 3})
@@ -137,7 +137,7 @@ async def test_nothing_is_missed_and_nothing_comes_twice(schedule: list[Any]) ->
 
 
 @given(steps)
-@settings(max_examples=500)
+@settings(max_examples=300)
 async def test_what_cannot_be_given_is_told_as_a_gap(schedule: list[Any]) -> None:
     """With a log that holds ten messages: seen and missing together are all, in order, none twice."""
     limits = {"history": {"max_messages": 10, "tail_messages": 3, "on_join": 4}, "queue": {"max_messages": 5}}

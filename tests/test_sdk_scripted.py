@@ -635,21 +635,21 @@ async def test_who_never_takes_an_event_can_publish_for_ever(script: Script) -> 
 
 
 async def test_what_did_not_fit_is_asked_for_when_there_is_room(script: Script) -> None:
-    """The caller gets all of it, in order and once, and is not told that it was slow."""
+    """The caller gets all of it, in order and once, a page larger than the bounds too; it is not told that it was slow."""
     async with chatting(script, max_events=10) as (chat, peer, _):
         await peer.tell(*messages(6, 30))
         await until_heard(chat, peer)
         events = [await anext(chat) for _ in range(5)]
         join = await peer.hear(Join)
         assert (join.since, join.limit) == (position(13), None)
-        await peer.tell(message(31), joined(join, *messages(14, 31), recovered=True, more=False), message(32))
-        events += await events_until(chat, lambda event: told([event]) == [31])
-        assert told(events) == list(range(6, 32))
+        await peer.tell(message(99), joined(join, *messages(14, 99), recovered=True, more=False), message(100))
+        events += await events_until(chat, lambda event: told([event]) == [99])
+        assert told(events) == list(range(6, 100))
         again = await peer.hear(Join)
-        assert again.since == position(31)
-        await peer.tell(joined(again, message(32), recovered=True, more=False), message(33))
-        events = await events_until(chat, lambda event: told([event]) == [33])
-        assert events == [message(32), message(33)]
+        assert again.since == position(99)
+        await peer.tell(joined(again, message(100), recovered=True, more=False), message(101))
+        events = await events_until(chat, lambda event: told([event]) == [101])
+        assert events == [message(100), message(101)]
 
 
 async def test_who_cannot_catch_up_yet_stays_in_the_room(script: Script) -> None:

@@ -35,9 +35,10 @@ MIGRATIONS: Final = (
         touched INTEGER NOT NULL -- counts on with each append to any room
     );
     CREATE TABLE chunks ( -- of consecutive entries; ts is that of the last one
-        room INTEGER, first INTEGER, last INTEGER NOT NULL, ts INTEGER NOT NULL, content BLOB NOT NULL,
-        PRIMARY KEY (room, first)
-    ) WITHOUT ROWID;
+        id INTEGER PRIMARY KEY, -- new ones go to the end, whatever room they are of: a third cheaper than by room
+        room INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, ts INTEGER NOT NULL, content BLOB NOT NULL
+    );
+    CREATE UNIQUE INDEX chunks_by_room ON chunks (room, first);
     CREATE TABLE keys ( -- of one batch; the id is the last one's number, counted over all of them
         id INTEGER PRIMARY KEY, ts INTEGER NOT NULL, content BLOB NOT NULL
     );

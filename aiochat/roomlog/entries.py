@@ -42,11 +42,13 @@ class Entries:
         self._rooms = rooms
         self._keys = keys
         self._limits = limits
+        self.inserted_chunks = 0  # by the last append
         self._rows: list[tuple[int, int, int, int, bytes]] = []  # chunks to be inserted
 
     def append(self, asked: Append) -> tuple[Appended, list[Room]]:
         """Within a transaction: the answer, and the rooms that were written to."""
         self._rows.clear()
+        self.inserted_chunks = 0
         written: list[Room] = []
         answers = [self._append(drafts, written) for drafts in asked.rooms]
         self._insert()
@@ -121,7 +123,10 @@ class Entries:
         self._rooms.resize(room, len(chunk.content) + CHUNK_ROW_BYTES)
 
     def _insert(self) -> None:
-        self._database.writer.executemany("INSERT INTO chunks VALUES (?, ?, ?, ?, ?)", self._rows)
+        self._database.writer.executemany(
+            "INSERT INTO chunks (room, first, last, ts, content) VALUES (?, ?, ?, ?, ?)", self._rows
+        )
+        self.inserted_chunks += len(self._rows)
         self._rows.clear()
 
     def _erase(self, room: Room, target: int) -> bool:

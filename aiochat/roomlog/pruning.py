@@ -12,7 +12,7 @@ from aiochat.roomlog.wire import Open
 _ROUND_SECONDS: Final = 60.0  # all rooms are looked at once in it
 _ROUND_ROOMS: Final = 100  # of them in a slice
 _SLICE_CHUNKS: Final = 256
-_SLICE_BYTES: Final = 1 << 20
+_CHUNK_BYTES: Final = 4 << 10  # of one that counts as one; a larger one costs as much as several
 _FORGET_AT_ONCE: Final = 64
 _FORGETTING_SECONDS: Final = 0.25  # of keys, while there are appends
 _ALL: Final = 1 << 62
@@ -28,15 +28,17 @@ class Pruning:
         self._slack = min(limits.max_messages // 8, 1000)  # that is read no more, and goes in larger pieces
         self._next_room = 0  # of the round; all rooms have higher ids
         self._next_round = self._next_forgetting = 0.0
+        self._chunks_left = 0  # to delete in this slice
         self._has_more = self._has_doomed = True
 
     def invalidate(self) -> None:
         self._has_more = self._has_doomed = True
 
-    def after_append(self, written: list[Room]) -> None:
-        """Within the append's transaction: about as much as it brought."""
+    def after_append(self, written: list[Room], chunks: int) -> None:
+        """Within the append's transaction: a bit more than the chunks it brought."""
+        self._chunks_left = 2 * chunks + _SLICE_CHUNKS // 4
         for room in written:
-            if room.newest - room.oldest - self._limits.max_messages >= self._slack:
+            if self._chunks_left and room.newest - room.oldest - self._limits.max_messages >= self._slack:
                 self._trim(room)
         self._has_more |= self._fit(max(_FORGET_AT_ONCE, 2 * len(written)))
         self._has_more |= self._delete_doomed()
@@ -47,6 +49,7 @@ class Pruning:
 
     def slice(self) -> None:
         """A few milliseconds' worth, within a transaction of its own."""
+        self._chunks_left = _SLICE_CHUNKS
         self._has_more = self._fit(_FORGET_AT_ONCE)
         self._has_more |= self._delete_doomed()
         self._has_more |= self._keys.forget()
@@ -90,7 +93,7 @@ class Pruning:
         before = self._entries.oldest(room, self._connection)
         if before == room.oldest:
             return False
-        has_more = self._delete(room, before, _SLICE_BYTES)
+        has_more = self._delete(room, before, _ALL)
         if not has_more:
             room.oldest = before  # perhaps in the middle of a chunk
             self._rooms.save([room])
@@ -111,24 +114,29 @@ class Pruning:
         if doomed is None:
             self._has_doomed = False
             return False
-        _, _, has_more = self._delete_chunks(doomed[0], _ALL, _SLICE_BYTES)
+        _, _, has_more = self._delete_chunks(doomed[0], _ALL, _ALL)
         if not has_more:
             self._connection.execute("DELETE FROM doomed WHERE room = ?", doomed)
         return True
 
     def _delete_chunks(self, room: int, before: int, wanted: int) -> tuple[int, int, bool]:
-        """The last offset deleted, the bytes freed, and whether there are more before that offset."""
+        """The last offset deleted, the bytes freed, and whether there are more before that offset.
+
+        Up to so many bytes, and so many chunks and bytes as are left of the slice.
+        """
         deleted = freed = 0
         has_more = False
+        limit = min(wanted, self._chunks_left * _CHUNK_BYTES)
         chunks = self._connection.execute(
-            "SELECT last, length(content) FROM chunks WHERE room = ? ORDER BY first LIMIT ?", (room, _SLICE_CHUNKS + 1)
+            "SELECT last, length(content) FROM chunks WHERE room = ? ORDER BY first LIMIT ?",
+            (room, self._chunks_left + 1),
         ).fetchall()
-        for number, (last, size) in enumerate(chunks):
+        for last, size in chunks:
             has_more = last < before
-            if not has_more or number == _SLICE_CHUNKS or freed >= wanted:
+            if not has_more or not self._chunks_left or freed >= limit:
                 break
             deleted, freed, has_more = last, freed + size + CHUNK_ROW_BYTES, False
-        self._connection.execute(
-            "DELETE FROM chunks WHERE room = ? AND last <= ? AND first <= ?", (room, deleted, deleted)
-        )
+            self._chunks_left -= 1
+        if deleted:
+            self._connection.execute("DELETE FROM chunks WHERE room = ? AND first <= ?", (room, deleted))
         return deleted, freed, has_more

@@ -124,7 +124,7 @@ class Writer:
             self._rooms.refresh()
             answer, written = self._entries.append(asked)
             self._keys.save()
-            self._pruning.after_append(written)
+            self._pruning.after_append(written, self._entries.inserted_chunks)
         self._keys.commit()
         self._has_written = True
         return answer

@@ -35,14 +35,17 @@ class Inbox:
         return not self._has_room.is_set()
 
     def put(self, event: ChatEvent, size: int, room: str = "", position: Position | None = None) -> None:
-        """`position` is that of `room` once the event was taken. Beyond twice the bounds the event is dropped."""
-        if len(self._items) >= _OVER * self._max_events or self._size >= _OVER * self._max_bytes:
-            return
+        """`position` is that of `room` once the event was taken."""
         self._items.append((event, size, room, position))
         self._size += size
         if len(self._items) >= self._max_events or self._size >= self._max_bytes:
             self._has_room.clear()
         self._arrived.set()
+
+    def offer(self, event: ChatEvent, size: int) -> None:
+        """Put what is in no room log; beyond twice the bounds it is dropped."""
+        if len(self._items) < _OVER * self._max_events and self._size < _OVER * self._max_bytes:
+            self.put(event, size)
 
     async def has_room(self) -> None:
         """Wait until it is not full."""

@@ -115,7 +115,7 @@ class Session:
             delay = backoff.delay(failures) if lost.after_seconds is None else lost.after_seconds
             if self.state.is_connected:
                 self.state.is_connected = False
-                self.state.inbox.put(Disconnected(lost.code or Close.ABNORMAL, lost.reason, delay), 0)
+                self.state.inbox.offer(Disconnected(lost.code or Close.ABNORMAL, lost.reason, delay), 0)
             await backoff.sleep(delay)
 
     async def _connection(self) -> Lost:

@@ -71,7 +71,7 @@ class State:
         elif isinstance(event, Answer) and event.id is not None:
             self._answer(event)
         else:
-            self.inbox.put(event, size)
+            self.inbox.offer(event, size)
 
     def connected(self, client: str, *, resumed: bool) -> None:
         """The connection is the session now."""
@@ -79,7 +79,7 @@ class State:
         self.is_connected = True
         if not resumed:
             self.token = self.fresh_token
-        self.inbox.put(Connected(client, resumed), 0)
+        self.inbox.offer(Connected(client, resumed), 0)
 
     def away(self) -> None:
         """The connection is gone."""
@@ -94,7 +94,7 @@ class State:
     def out(self, room: str, reason: str | None) -> None:
         """The client is not in `room` any more, and did not ask for it."""
         self._forget(room)
-        self.inbox.put(Left(room=room, reason=reason), 0)
+        self.inbox.offer(Left(room=room, reason=reason), 0)
 
     def _forget(self, room: str) -> None:
         self.rooms.pop(room, None)
@@ -158,7 +158,7 @@ class State:
         elif room is not None and room.phase is not Phase.LIVE:
             room.phase = Phase.SKIPPING
         elif room is not None:
-            self.inbox.put(joined, size)
+            self.inbox.offer(joined, size)
         else:
             self._came_in(joined, size)
         self._came_back(joined.room)
@@ -200,7 +200,7 @@ class State:
             return
         if room is not None:
             self._forget(left.room)
-            self.inbox.put(left, size)
+            self.inbox.offer(left, size)
         self._answer(left)
 
     def _skip(self, room: Room) -> None:
