@@ -230,9 +230,8 @@ def read(
     if page is not None:
         then(page)
         return
-    wanted = limit
-    if before is None and after is None and hub.tails.get(room) is None:
-        wanted = max(limit, hub.config.history.on_join)  # the beginning of its tail
+    is_newest = before is None and after is None
+    wanted = max(limit, hub.config.history.on_join) if is_newest else limit  # more, for the room's tail
     hub.log.read(room, partial(_from_log, hub, room, limit, then), limit=wanted, before=before, after=after)
 
 
@@ -258,13 +257,15 @@ def _from_tail(hub: "Hub", room: Room, limit: int, before: int | None, after: in
 def _from_log(
     hub: "Hub", name: str, limit: int, then: Callable[[Page | StoreError], object], result: Page | StoreError
 ) -> None:
-    if isinstance(result, Page):
-        room = hub.room(name)
-        result = _as_delivered(hub, room, result)
-        if len(result.entries) > limit:
-            newest = result.entries[len(result.entries) - limit :]
-            result = Page(result.epoch, result.oldest, result.newest, newest)
-    then(result)
+    if isinstance(result, StoreError):
+        then(result)
+        return
+    room = hub.room(name)
+    page = _as_delivered(hub, room, result)
+    if len(page.entries) > limit:
+        page = Page(page.epoch, page.oldest, page.newest, page.entries[len(page.entries) - limit :])
+    then(page)
+    hub.forget_if_idle(room)
 
 
 def _as_delivered(hub: "Hub", room: Room, page: Page) -> Page:
@@ -277,6 +278,13 @@ def _as_delivered(hub: "Hub", room: Room, page: Page) -> Page:
     if page.newest > room.delivered:
         entries = tuple(takewhile(lambda entry: entry.offset <= room.delivered, page.entries))
         page = Page(page.epoch, page.oldest, room.delivered, entries)
-    if hub.tails.get(room.name) is None and (page.entries[-1].offset if page.entries else page.newest) == page.newest:
-        hub.tails.add(room.name, page.entries, sum(map(entry_bytes, page.entries)))
+    _keep_as_tail(hub, room, page)
     return page
+
+
+def _keep_as_tail(hub: "Hub", room: Room, page: Page) -> None:
+    tail = hub.tails.get(room.name)
+    is_newest = not page.entries or page.entries[-1].offset == page.newest
+    if is_newest and (tail is None or tail.count < len(page.entries)):
+        hub.tails.forget(room.name)
+        hub.tails.add(room.name, page.entries, sum(map(entry_bytes, page.entries)))

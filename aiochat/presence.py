@@ -14,7 +14,7 @@ from aiochat.room import Room
 
 _COUNT_SECONDS: Final = 2.0
 _MAX_TYPING: Final = 20
-_MAX_ABSENT: Final = 100_000  # beyond it the longest absent are missed at once
+MAX_ABSENT: Final = 100_000  # beyond it the longest absent are missed at once
 
 
 class _Changes:
@@ -98,7 +98,7 @@ class PresenceBoard:
             self.went(room, sender)
             self._gone(room.name, sender)
             return
-        if len(self._absent) >= _MAX_ABSENT:
+        if len(self._absent) >= MAX_ABSENT:
             self._miss(next(iter(self._absent)))
         _, other = self._absent.pop((room.name, person), (0.0, sender))
         if other.client != sender.client:

@@ -359,9 +359,7 @@ class Model:
         if page is not None:
             then(page)
             return
-        wanted = limit
-        if before is None and after is None and (known is None or known.tail is None):
-            wanted = max(limit, ON_JOIN)
+        wanted = max(limit, ON_JOIN) if before is None and after is None else limit
 
         def answered(fails: bool) -> None:
             entries = self.logged.get(name, ())
@@ -377,10 +375,13 @@ class Model:
             if room.delivered is None:
                 room.delivered = newest
             entries = tuple(entry for entry in entries if entry.offset <= room.stands_at)
-            if room.tail is None and (not entries or entries[-1].offset == room.delivered):
+            is_newest = not entries or entries[-1].offset == room.delivered
+            if is_newest and (room.tail is None or sum(map(len, room.tail)) < len(entries)):
+                room.tail = None
                 room.keep(entries)
             page = room.delivered, entries[max(0, len(entries) - limit) :]
         then(page)
+        self._forget_if_idle(name)
 
     def _append(self) -> None:
         if self._is_appending or not self._drafts:

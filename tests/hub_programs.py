@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 from aiochat.client import Client
@@ -46,7 +47,7 @@ class HeldLog(RoomLog):
         self.secret = self._log.secret
         self.is_held = False
         self.calls: deque[Callable[[], None]] = deque()
-        self.reads = 0  # how many there were
+        self._error: StoreError | None = None
 
     async def open(self, on_end: Callable[[str], None]) -> None:
         """There is nothing to open."""
@@ -57,7 +58,6 @@ class HeldLog(RoomLog):
     def read(
         self, room: str, answer: Answer[Page], *, limit: int, before: int | None = None, after: int | None = None
     ) -> None:
-        self.reads += 1
         self._call(lambda: self._log.read(room, answer, limit=limit, before=before, after=after), answer)
 
     async def close(self) -> None:
@@ -80,11 +80,8 @@ class HeldLog(RoomLog):
     def mend(self) -> None:
         self._error = None
 
-    _error: StoreError | None = None
-
     def _call(self, call: Callable[[], None], answer: Answer[Any]) -> None:
-        made = call if self._error is None else lambda error=self._error: answer(error)
-        self.calls.append(made)
+        self.calls.append(call if self._error is None else partial(answer, self._error))
         if not self.is_held:
             self.answer()
 
@@ -120,11 +117,11 @@ class HubProgram:
 
     # What a test does.
 
-    def ask(self, type: str, **fields: Any) -> None:
+    def ask(self, command: str, **fields: Any) -> None:
         """Send a command."""
-        command = json.dumps({"type": type, **fields}).encode()
-        for decoded in JSON.decode(command, is_binary=False):
-            self._chat.hub.submit(self.client, decoded, len(command))
+        payload = json.dumps({"type": command, **fields}).encode()
+        for decoded in JSON.decode(payload, is_binary=False):
+            self._chat.hub.submit(self.client, decoded, len(payload))
 
     def say(self, line: str) -> None:
         """Send a line, as a text client."""
@@ -150,9 +147,9 @@ class HubProgram:
         """Every event so far."""
         return [json.loads(line) for line in self.lines]
 
-    def of(self, type: str) -> list[Event]:
+    def of(self, kind: str) -> list[Event]:
         """Every event of this type so far."""
-        return [event for event in self.told if event["type"] == type]
+        return [event for event in self.told if event["type"] == kind]
 
     def news(self) -> list[Event]:
         """What it was told since the last call."""

@@ -48,26 +48,26 @@ class Program:
         else:
             await self.socket.send_bytes(b"".join(map(msgpack.packb, commands)))
 
-    async def ask(self, type: str, **fields: Any) -> Event:
+    async def ask(self, command: str, **fields: Any) -> Event:
         """Send a command with an id of its own; the event that repeats it."""
         id = f"ask-{next(self._ids)}"
-        await self.send({"type": type, "id": id, **fields})
+        await self.send({"type": command, "id": id, **fields})
         return await self.next(id=id)
 
-    async def refusal(self, type: str, **fields: Any) -> tuple[str, str | None]:
+    async def refusal(self, command: str, **fields: Any) -> tuple[str, str | None]:
         """The code and the field of the error that a command gets."""
-        error = await self.ask(type, **fields)
+        error = await self.ask(command, **fields)
         assert error["type"] == "error", error
         assert error["reason"]
-        assert error.get("command", type) == type
+        assert error.get("command", command) == command
         return error["code"], error.get("field")
 
-    async def next(self, type: str | None = None, **fields: Any) -> Event:
+    async def next(self, kind: str | None = None, **fields: Any) -> Event:
         """The next event, of this type and with these fields if they are given; others wait for their own call.
 
         Raises `Closed`.
         """
-        wanted = (fields if type is None else {"type": type, **fields}).items()
+        wanted = (fields if kind is None else {"type": kind, **fields}).items()
         place = 0
         while True:
             while place < len(self._unread):

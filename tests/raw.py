@@ -15,6 +15,7 @@ from tests.servers import Server
 
 CONTINUATION: Final = 0x0
 TEXT: Final = 0x1
+BINARY: Final = 0x2
 CLOSE: Final = 0x8
 PING: Final = 0x9
 PONG: Final = 0xA
@@ -126,12 +127,14 @@ class Raw:
                 await self.send(data)
                 await asyncio.sleep(0)  # a server that keeps up would never make us wait
 
-    def push(self, data: bytes) -> bool:
-        """Send `data` over and over to a stopped server until its socket is full; False once that has closed it."""
+    def push(self, data: bytes, times: int = 1 << 30) -> bool:
+        """Send `data` so often to a stopped server, or until its socket is full; False once that has closed it."""
         try:
-            while True:
+            for _ in range(times):
                 self._unsent = self._unsent or data
-                self._unsent = self._unsent[self.socket.send(self._unsent) :]
+                while self._unsent:
+                    self._unsent = self._unsent[self.socket.send(self._unsent) :]
+            return True
         except BlockingIOError:
             return True
         except ConnectionError:

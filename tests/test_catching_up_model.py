@@ -2,11 +2,12 @@
 
 import asyncio
 from typing import Any
+from unittest.mock import patch
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.hub_programs import Clock, HubProgram, ProgramChat
+from tests.hub_programs import Clock, ProgramChat
 from tests.programs import Event
 
 ROOMS = ("a", "b")
@@ -89,6 +90,26 @@ class Follower:
         self.places[room] = {"epoch": epoch, "offset": offset}
 
 
+async def do(what: str, values: list[Any], chat: ProgramChat, follower: Follower, clock: Clock) -> None:
+    """One step."""
+    match what, *values:
+        case "publish", room, count:
+            for number in range(count):
+                chat.put(room, str(number))
+        case "break", _:
+            follower.peer.lose()
+        case "resume", times:
+            follower.resume(times)
+        case "turn", _:
+            await chat.turn()
+        case "read", _:
+            follower.read()
+        case "answer", count:
+            chat.log.answer(count)
+        case "wait", seconds:
+            await chat.later(clock, seconds)
+
+
 async def run(schedule: list[Any], **limits: Any) -> tuple[Follower, ProgramChat]:
     """Do all that, then let everything settle."""
     loop = asyncio.get_running_loop()
@@ -99,22 +120,8 @@ async def run(schedule: list[Any], **limits: Any) -> tuple[Follower, ProgramChat
     await chat.turn(4)
     follower.read()
     chat.log.is_held = True
-    for what, value, *more in schedule:
-        if what == "publish":
-            for number in range(more[0]):
-                chat.put(value, str(number))
-        elif what == "break":
-            follower.peer.lose()
-        elif what == "resume":
-            follower.resume(value)
-        elif what == "turn":
-            await chat.turn()
-        elif what == "read":
-            follower.read()
-        elif what == "answer":
-            chat.log.answer(value)
-        elif what == "wait":
-            await chat.later(clock, value)
+    for what, *values in schedule:
+        await do(what, values, chat, follower, clock)
     chat.log.is_held = False
     if follower.peer.outbox.is_sealed:
         follower.resume(1)
@@ -127,21 +134,23 @@ async def run(schedule: list[Any], **limits: Any) -> tuple[Follower, ProgramChat
 
 
 @given(steps)
-@settings(max_examples=300)
+@settings(max_examples=150)
 async def test_nothing_is_missed_and_nothing_comes_twice(schedule: list[Any]) -> None:
     """Over breaks, half-open connections, double resumes, stalls and a log that answers late."""
-    follower, chat = await run(schedule, history={"tail_messages": 3})
+    with patch("aiochat.joining.PAGE_ENTRIES", 5):
+        follower, chat = await run(schedule, history={"tail_messages": 3})
     for room in ROOMS:
         assert follower.seen[room] == list(range(1, chat.log.newest(room) + 1))
         assert not follower.missing[room]
 
 
 @given(steps)
-@settings(max_examples=300)
+@settings(max_examples=150)
 async def test_what_cannot_be_given_is_told_as_a_gap(schedule: list[Any]) -> None:
     """With a log that holds ten messages: seen and missing together are all, in order, none twice."""
     limits = {"history": {"max_messages": 10, "tail_messages": 3, "on_join": 4}, "queue": {"max_messages": 5}}
-    follower, chat = await run(schedule, **limits)
+    with patch("aiochat.joining.PAGE_ENTRIES", 5):
+        follower, chat = await run(schedule, **limits)
     for room in ROOMS:
         seen = follower.seen[room]
         assert seen == sorted(set(seen))

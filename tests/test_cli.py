@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from aiochat.config import load
-from tests.servers import running
+from tests.servers import Server, running
 
 CHECKOUT = Path(__file__).parent.parent
 FLAG = re.compile(r"^  (--[a-z-]+)(?: [A-Z_]+)? +(.*(?:\n {5,}.*)*)", re.MULTILINE)
@@ -168,6 +168,47 @@ def test_chat_says_that_there_is_no_chat(taken: socket.socket) -> None:
     taken.close()
     said = complaint("chat", f"ws://127.0.0.1:{port}/ws", "--name", "alice")
     assert said.startswith(f"there is no chat at ws://127.0.0.1:{port}/ws: ")
+
+
+async def chat(server: Server, typed: bytes, *flags: str) -> tuple[int, str, str]:
+    """What `aiochat chat` does with these lines in a pipe: exit code, output, errors."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "aiochat", "chat", server.ws_url, *flags),
+        env=variables(),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    output, errors = await process.communicate(typed)
+    assert process.returncode is not None
+    return process.returncode, output.decode(), errors.decode()
+
+
+async def test_a_chat_in_a_pipe_is_lines_in_and_lines_out(server: Server) -> None:
+    """It ends with its input, once everything was said; who has no name is not greeted."""
+    said = "".join(f"line {number}\n" for number in range(80))
+    last = "the last, not UTF-8 \ufffd, without a newline"
+    typed = (said + last).encode().replace("\ufffd".encode(), b"\xff")
+    assert await chat(server, typed) == (0, f"{said}{last}\n", "")
+    code, output, errors = await chat(server, b"/me waves\n/who\n/frobnicate\n/quit\nunsaid\n", "--name", "alice")
+    lines = output.splitlines()
+    assert (code, errors, lines[0], lines[19]) == (0, "", "line 61", last)
+    assert lines[20] == "* you are in lobby as alice; nobody else is here"
+    assert sorted(lines[21:]) == [
+        "! /frobnicate is not a command; /help lists them",
+        "* 1 in lobby: alice",
+        "* alice waves",
+    ]
+
+
+@pytest.mark.parametrize(("flag", "value", "reason"), [("--name", "a:b", "a name holds"), ("--room", "!", "a room's")])
+async def test_a_chat_under_a_name_that_cannot_be_is_one_line(
+    server: Server, flag: str, value: str, reason: str
+) -> None:
+    """With the reason."""
+    code, output, errors = await chat(server, b"", flag, value)
+    assert (code, output) == (2, "")
+    assert re.fullmatch(rf"aiochat: {server.ws_url} refused it: {reason}.+\n", errors)
 
 
 async def test_ctrl_c_ends_a_chat_without_a_traceback() -> None:

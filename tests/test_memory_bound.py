@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Final
 
+import msgpack  # type: ignore[import-untyped]
 import pytest
 
-from tests.raw import KIB, MIB, PING, TINY, Raw, joined, masked, needs_proc, until
+from tests.raw import BINARY, KIB, MIB, PING, TINY, Raw, joined, masked, needs_proc, until
 from tests.servers import Server, environment, running
 
 pytestmark = needs_proc
@@ -19,9 +20,19 @@ _LARGEST: Final = 64 * KIB
 _GIB: Final = 1 << 30
 _PRINTED: Final = re.compile(r"largest memory that these settings allow: ([\d.]+) GiB")
 
-_CROWD: Final = 20  # of each kind
-# What a client sends over and over while it reads nothing; each is in a room of its own.
-_FLOODS: Final = {
+_CROWD: Final = 8  # of each kind but the worst
+_WORST: Final = 110
+_JSON: Final = "aiochat.v1.json"
+_MSGPACK: Final = "aiochat.v1.msgpack"
+
+
+def _program(command: dict[str, object], times: int) -> bytes:
+    """So many commands in one MessagePack message."""
+    return masked(msgpack.packb(command) * times, BINARY)
+
+
+# What a text client sends over and over while it reads nothing; each is in a room of its own.
+_LINES: Final = {
     "pings": masked(b"p" * 125, PING) * 2_000,
     "short": masked(b"x") * 30_000,
     "refused": masked(b"/x") * 30_000,
@@ -31,8 +42,17 @@ _FLOODS: Final = {
     "emoji": masked("\N{GRINNING FACE}".ljust(_LARGEST - 3, "x").encode()) * 4,  # four bytes a character in memory
     "control": masked(b"\0" * _LARGEST) * 4,  # three bytes a character on its way out
 }
+# And what programs send, in one message.
+_COMMANDS: Final = {
+    "pings": (_MSGPACK, _program({"type": "ping"}, 5_900)),
+    "lists": (_MSGPACK, _program({"type": "rooms"}, 5_000)),
+    "rubbish": (_MSGPACK, masked(b"\xc0" * _LARGEST, BINARY)),
+    "pages": (_JSON, masked(b"\n".join([b'{"type":"history","room":"said","limit":300}'] * 60))),
+    "values": (_MSGPACK, _program({"type": "publish", "room": "elsewhere", "data": [{}] * (_LARGEST - 60)}, 1)),
+}
 _SETTINGS: Final[dict[str, Any]] = {
-    "limits.max_clients": 200,
+    "limits.max_clients": 220,
+    "limits.max_rooms_per_client": 4,
     "limits.messages_per_second": 100_000,
     "limits.bytes_per_second": 0,
     "hub.inbox_bytes": 4 * MIB,
@@ -44,6 +64,8 @@ _SETTINGS: Final[dict[str, Any]] = {
     "history.max_messages": 2_000,
     "history.max_bytes": 8 * MIB,
     "history.max_rooms": 1_000,
+    "history.tail_bytes": 8 * MIB,
+    "store.max_keys": 10_000,
 }
 
 
@@ -69,21 +91,31 @@ async def _leave_unfinished(clients: list[Raw]) -> None:
         await client.send(b"x" * (_LARGEST - 5_000))
 
 
+async def _tell(teller: Raw, reader: Raw) -> None:
+    """Lines for whole pages."""
+    for number in range(8):
+        await teller.say(f"{number}".ljust(_LARGEST, "x"))
+        await reader.hear()
+
+
 class _Flooder:
     """One that comes again whenever it was dropped."""
 
-    def __init__(self, path: str, flood: bytes) -> None:
+    def __init__(self, path: str, flood: bytes, subprotocol: str | None = None) -> None:
         self.path = path
         self.flood = flood
+        self.subprotocol = subprotocol
         self.client: Raw | None = None
 
     async def come(self, server: Server) -> None:
         if self.client is None:
             with suppress(AssertionError, ConnectionError):  # no place yet: those who were dropped have their grace
-                self.client = await Raw.join(server, self.path, receive_buffer=TINY)
+                self.client = await Raw.join(server, self.path, self.subprotocol, receive_buffer=TINY)
 
     def push(self) -> None:
-        if self.client is not None and not self.client.push(self.flood):
+        """A program's flood is one message: what it costs is to be read at all."""
+        times = 1 << 30 if self.subprotocol is None else 1
+        if self.client is not None and not self.client.push(self.flood, times):
             self.go()
 
     def go(self) -> None:
@@ -109,13 +141,21 @@ async def _hold(uvloop: bool, rounds: int) -> None:
     largest = await _printed_bytes(_SETTINGS)
     async with running(settings=_SETTINGS, uvloop=uvloop) as server, joined(server, ["/ws"]) as (talker,):
         descriptors = server.descriptors()
-        flooders = [_Flooder(f"/ws/{kind}-{n}", flood) for kind, flood in _FLOODS.items() for n in range(_CROWD)]
-        async with joined(server, ["/ws/unfinished"] * _CROWD) as unfinished:
+        flooders = [_Flooder(f"/ws/{kind}-{n}", flood) for kind, flood in _LINES.items() for n in range(_CROWD)]
+        for kind, (subprotocol, flood) in _COMMANDS.items():
+            path = "/ws/said" if kind == "pages" else "/ws"
+            flooders += [_Flooder(path, flood, subprotocol) for _ in range(_WORST if kind == "values" else _CROWD)]
+        async with (
+            joined(server, ["/ws/said", "/ws/said"]) as (teller, reader),
+            joined(server, ["/ws/unfinished"] * _CROWD) as unfinished,
+        ):
+            await _tell(teller, reader)
             await _leave_unfinished(unfinished)
             for _ in range(rounds):
                 await _flood_at_once(server, flooders, talker)
             for flooder in flooders:
                 flooder.go()
+        print("PEAK", server.peak_bytes() >> 20, largest >> 20)
         assert server.peak_bytes() < largest
         assert server.peak_bytes() > largest / 4, "a bound that nothing comes near tells nobody anything"
         await until(lambda: server.descriptors() == descriptors)

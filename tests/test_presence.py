@@ -263,7 +263,7 @@ def test_in_a_large_room_typing_is_not_told() -> None:
 
 def test_the_lost_are_bounded(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond the bound the longest absent is missed at once."""
-    monkeypatch.setattr(presence, "_MAX_ABSENT", 2)
+    monkeypatch.setattr(presence, "MAX_ABSENT", 2)
     board.settled(ALICE, BOB, CAROL)
     board.lose(ALICE, BOB, CAROL)
     assert board.gone == [("a", ALICE)]

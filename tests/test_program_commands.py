@@ -70,8 +70,8 @@ async def test_publish_is_acknowledged_with_what_all_see(alice: Program, room: s
         "type": "ack", "id": ack["id"], "room": room, "offset": 1, "ts": ack["ts"], "key": "12345678",
     }  # fmt: skip
     assert await alice.next("message") == {
-        "type": "message", "room": room, "offset": 1, "ts": ack["ts"], "sender": {"client": alice.client, "name": "alice"},
-        "text": "hi", "data": {"a": [1, None]}, "key": "12345678",
+        "type": "message", "room": room, "offset": 1, "ts": ack["ts"],
+        "sender": {"client": alice.client, "name": "alice"}, "text": "hi", "data": {"a": [1, None]}, "key": "12345678",
     }  # fmt: skip
 
 
@@ -211,14 +211,14 @@ REFUSED: list[tuple[str, dict[str, Any], str, str | None]] = [
 ]
 
 
-@pytest.mark.parametrize(("type", "fields", "code", "field"), REFUSED)
+@pytest.mark.parametrize(("command", "fields", "code", "field"), REFUSED)
 async def test_a_refusal_names_code_and_field(
-    shared: Server, room: str, type: str, fields: dict[str, Any], code: str, field: str | None
+    shared: Server, room: str, command: str, fields: dict[str, Any], code: str, field: str | None
 ) -> None:
     """And the command; trying again is no use, so there is no `retry_after_ms`, and the connection lives."""
     given = {name: room if value == "HERE" else value for name, value in fields.items()}
     async with program(shared, room, "alice") as alice:
-        assert await alice.refusal(type, **given) == (code, field)
+        assert await alice.refusal(command, **given) == (code, field)
         assert "retry_after_ms" not in alice.heard[-1]
         assert (await alice.ask("ping"))["type"] == "pong"
 

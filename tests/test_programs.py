@@ -18,7 +18,15 @@ from tests.sockets import BINARY, Wire, close_frame, wired
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-TEXTS = ["hello", "two\nlines", "a\ttab \x07 and \x1b[31mred", "日本 🙂 é", "\u202ebidi\u2028", "x" * 5000, '"quoted" \\']
+TEXTS = [
+    "hello",
+    "two\nlines",
+    "a\ttab \x07 and \x1b[31mred",
+    "日本 🙂 é",
+    "\u202ebidi\u2028",
+    "x" * 5000,
+    '"quoted" \\',
+]
 
 
 def kinds(client: Program) -> list[str]:
@@ -96,9 +104,9 @@ async def test_a_bad_room_or_name_in_the_url_is_told_by_a_close(
 async def test_a_bad_room_without_a_subprotocol_is_refused_in_http(shared: Server) -> None:
     """As is one where only foreign subprotocols are offered."""
     async with aiohttp.ClientSession() as session:
-        for options in ({}, {"protocols": ("chat",)}):
+        for offered in ((), ("chat",)):
             with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
-                await session.ws_connect(f"{shared.ws_url}?room=a%20b", **options)
+                await session.ws_connect(f"{shared.ws_url}?room=a%20b", protocols=offered)
             assert refused.value.status == 400
 
 
@@ -211,12 +219,11 @@ async def test_what_a_turn_brings_is_one_websocket_message(shared: Server, room:
 
 async def test_long_messages_of_a_turn_are_split_by_the_batch_limits(room: str) -> None:
     """Never more than `batch.max_messages` or `max_bytes` in one WebSocket message."""
-    async with running(settings={"batch.max_messages": 4}) as server:
-        async with program(server, room, None, MSGPACK) as alice:
-            await alice.send(*[{"type": "publish", "room": room, "text": str(number)} for number in range(10)])
-            await alice.texts(10)
-            sizes = [len(message) for message in alice.messages[1:] if message[0]["type"] == "message"]
-            assert (sum(sizes), max(sizes)) == (10, 4)
+    async with running(settings={"batch.max_messages": 4}) as server, program(server, room, None, MSGPACK) as alice:
+        await alice.send(*[{"type": "publish", "room": room, "text": str(number)} for number in range(10)])
+        await alice.texts(10)
+        sizes = [len(message) for message in alice.messages[1:] if message[0]["type"] == "message"]
+        assert (sum(sizes), max(sizes)) == (10, 4)
 
 
 # Being sent away.
@@ -299,9 +306,7 @@ async def test_a_stop_is_told_with_when_to_come_back(codec: str) -> None:
 
 
 @pytest.mark.parametrize("codec", CODECS)
-async def test_no_goodbye_stands_before_the_answer_to_the_clients_close(
-    shared: Server, room: str, codec: str
-) -> None:
+async def test_no_goodbye_stands_before_the_answer_to_the_clients_close(shared: Server, room: str, codec: str) -> None:
     """The client knows that it goes."""
     async with wired(shared, f"/ws/{room}", {"Sec-WebSocket-Protocol": codec}) as wire:
         await wire.send(close_frame(1000))

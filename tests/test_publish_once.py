@@ -42,7 +42,9 @@ async def test_repetitions_in_one_message_are_one(server: Server) -> None:
     """Though the first of them is not in the log when the others come."""
     async with program(server, "a") as alice:
         command = {"type": "publish", "room": "a", "text": "hi", "key": KEY}
-        await alice.send(*[{**command, "id": number} for number in range(5)], {"type": "publish", "room": "a", "text": "x"})
+        await alice.send(
+            *[{**command, "id": number} for number in range(5)], {"type": "publish", "room": "a", "text": "x"}
+        )
         acks = [await alice.next("ack", id=number) for number in range(5)]
         assert [(ack["offset"], ack.get("repeated", False)) for ack in acks] == [(1, False)] + [(1, True)] * 4
         assert await alice.texts(2) == ["hi", "x"]

@@ -90,7 +90,9 @@ async def test_fifty_that_come_back_at_once_miss_nothing(tmp_path: Path) -> None
     }
     async with running(settings=settings) as server, AsyncExitStack() as stack:
         speaker = await stack.enter_async_context(program(server, "a"))
-        people = [await stack.enter_async_context(program(server, "a", codec=CODECS[number % 2])) for number in range(50)]
+        people = [
+            await stack.enter_async_context(program(server, "a", codec=CODECS[number % 2])) for number in range(50)
+        ]
         places = [position(person, "a") for person in people]
         for person in people:
             person.drop()

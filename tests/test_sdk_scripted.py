@@ -635,7 +635,7 @@ async def test_who_never_takes_an_event_can_publish_for_ever(script: Script) -> 
 
 
 async def test_what_did_not_fit_is_asked_for_when_there_is_room(script: Script) -> None:
-    """The caller gets all of it, in order and once, a page larger than the bounds too; it is not told that it was slow."""
+    """The caller gets all of it, in order and once, a page larger than the bounds too, and is not told of it."""
     async with chatting(script, max_events=10) as (chat, peer, _):
         await peer.tell(*messages(6, 30))
         await until_heard(chat, peer)

@@ -6,6 +6,7 @@ import resource
 import sqlite3
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -179,7 +180,7 @@ async def test_a_disk_filled_by_messages(small_disk: Path) -> None:
 
 
 @pytest.fixture
-def read_only(tmp_path: Path) -> Iterator[Callable[[], None]]:
+def read_only(tmp_path: Path) -> Iterator[Callable[[], object]]:
     """Makes the directory read-only: for root, to whom modes mean nothing, by a mount."""
     if os.geteuid():
         yield lambda: tmp_path.chmod(0o555)
@@ -192,7 +193,7 @@ def read_only(tmp_path: Path) -> Iterator[Callable[[], None]]:
     subprocess.run(["umount", "--lazy", str(tmp_path)], check=True)
 
 
-async def test_a_directory_that_cannot_be_written(file: Path, read_only: Callable[[], None]) -> None:
+async def test_a_directory_that_cannot_be_written(file: Path, read_only: Callable[[], object]) -> None:
     """Neither at the start nor later; what can be read is."""
     await epoch_of(file)
     read_only()
@@ -216,11 +217,11 @@ async def test_a_damaged_page(file: Path) -> None:
 async def _fill(log: Log) -> int:
     """Append until the disk is full: the newest offset."""
     newest = 0
-    try:
+    with suppress(StoreError):
         while True:
             newest = (await log.append("a", "x" * 10 * KIB)).newest
-    except StoreError as error:
-        assert "the disk is full" in str(error)
+    with pytest.raises(StoreError, match="the disk is full"):
+        await log.append("a", "x" * 10 * KIB)
     return newest
 
 

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 
 import pytest
 
@@ -10,7 +11,7 @@ import aiochat
 from aiochat.messages import DirectMessage
 from aiochat.sdk import ChatClient
 from tests.proxies import proxied
-from tests.scripted import next_of
+from tests.scripted import next_of, scripted
 from tests.servers import Server, running
 from tests.windows import CTRL_C, CTRL_D, ENTER, TAB, Window, window
 
@@ -175,6 +176,26 @@ async def test_a_break_is_told_and_caught_up_with(shared: Server, room: str) -> 
         await alice.shows(*missed, "* caught up, 12 missed messages", *said, f"{room}>")
 
 
+async def test_a_restart_of_the_server_is_no_more_than_a_break(tmp_path: Path, room: str) -> None:
+    """The log, the name and the room are what they were."""
+    settings = {"store.url": f"sqlite:///{tmp_path}/chat.db", "server.reconnect_spread_seconds": 0}
+    async with proxied(0) as proxy, AsyncExitStack() as stack:
+        async with running(settings=settings) as server:
+            proxy.port = server.port
+            alice = await stack.enter_async_context(window(proxy.url, "--name", "alice", "--room", room))
+            await alice.shows(f"* you are in {room} as alice; nobody else is here", f"{room}>")
+        await alice.shows("* reconnecting ...", f"{room} (not connected)>")
+        proxy.stall()
+        async with running(settings=settings) as server:
+            proxy.port = server.port
+            async with aiochat.connect(server.ws_url, name="bob", rooms=[room]) as bob:
+                await bob.publish(room, "back so soon?")
+            proxy.go_on()
+            await alice.shows("bob: back so soon?", "* caught up, 1 missed message", f"{room}>")
+            alice.type(f"yes{ENTER}")
+            await alice.shows("* caught up, 1 missed message", "alice: yes", f"{room}>")
+
+
 async def test_a_break_without_a_loss_is_over_in_a_word(shared: Server, room: str) -> None:
     """Nothing was missed."""
     async with proxied(shared.port) as proxy, window(proxy.url, "--name", "alice", "--room", room) as alice:
@@ -195,6 +216,19 @@ async def test_it_ends_as_it_should(shared: Server, room: str, keys: str, code: 
         if keys.startswith("bye"):
             assert alice.lines[-1] == "alice: bye"
             assert (await bob.history(room, limit=1)).messages[0].offset == 1
+
+
+async def test_a_final_close_ends_it_with_the_reason() -> None:
+    """Exit code 1, and the reason is the last line."""
+    async with scripted() as script, window(script.url, "--name", "alice") as alice:
+        peer = await script.connection()
+        await peer.welcome()
+        await peer.admit()
+        await alice.shows("lobby>")
+        alice.type("in the middle of")
+        await peer.close(4410, "kicked")
+        assert await alice.ended() == 1
+        assert alice.lines[-1] == "* kicked (4410)"
 
 
 async def test_a_chat_that_is_not_there_is_one_line(unused_tcp_port: int) -> None:

@@ -18,7 +18,7 @@ FAILURES: Final = (sqlite3.Error, *DAMAGES)  # of SQLite, and of decoding what i
 _APPLICATION_ID: Final = 0x61696F63  # "aioc"
 _MAGIC: Final = b"SQLite format 3\0"
 _BUSY_SECONDS: Final = 0.25
-_CHECKPOINT_PAGES: Final = 4000  # of 4 KiB; when the socket is idle it comes earlier
+_CHECKPOINT_PAGES: Final = 16_000  # 64 MiB, if those in the background cannot keep up
 _PROBE_BYTES: Final = 16 << 10
 
 # Each takes the schema one version further; PRAGMA user_version is how many a file has had.
@@ -136,7 +136,7 @@ class Database:
             if is_clean:
                 self._begin_run(is_clean=True)
             self.reader.close()
-            self.checkpoint("TRUNCATE")
+            self.writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         except (sqlite3.Error, StoreError, OSError):
             pass  # it is as good as killed, which the next start knows how to take
         finally:
@@ -155,10 +155,6 @@ class Database:
             if isinstance(error, FAILURES):
                 raise StoreError(reason(error)) from None
             raise
-
-    def checkpoint(self, mode: str = "PASSIVE") -> None:
-        """Bring what was written from the write-ahead log into the file."""
-        self.writer.execute(f"PRAGMA wal_checkpoint({mode})").fetchall()
 
     def probe(self) -> None:
         """Write. Raises `StoreError`."""

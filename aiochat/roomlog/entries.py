@@ -42,13 +42,13 @@ class Entries:
         self._rooms = rooms
         self._keys = keys
         self._limits = limits
-        self.inserted_chunks = 0  # by the last append
+        self.inserted = self.inserted_bytes = 0  # chunks, by the last append
         self._rows: list[tuple[int, int, int, int, bytes]] = []  # chunks to be inserted
 
     def append(self, asked: Append) -> tuple[Appended, list[Room]]:
         """Within a transaction: the answer, and the rooms that were written to."""
         self._rows.clear()
-        self.inserted_chunks = 0
+        self.inserted = self.inserted_bytes = 0
         written: list[Room] = []
         answers = [self._append(drafts, written) for drafts in asked.rooms]
         self._insert()
@@ -120,13 +120,15 @@ class Entries:
         first = room.newest + 1
         room.newest += chunk.count
         self._rows.append((room.id, first, room.newest, chunk.ts, chunk.content))
-        self._rooms.resize(room, len(chunk.content) + CHUNK_ROW_BYTES)
+        size = len(chunk.content) + CHUNK_ROW_BYTES
+        self.inserted_bytes += size
+        self._rooms.resize(room, size)
 
     def _insert(self) -> None:
         self._database.writer.executemany(
             "INSERT INTO chunks (room, first, last, ts, content) VALUES (?, ?, ?, ?, ?)", self._rows
         )
-        self.inserted_chunks += len(self._rows)
+        self.inserted += len(self._rows)
         self._rows.clear()
 
     def _erase(self, room: Room, target: int) -> bool:

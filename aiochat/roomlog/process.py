@@ -10,11 +10,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final, Self, cast
 
-import msgspec
 import structlog
 
 from aiochat.errors import StartError
-from aiochat.roomlog.wire import Answered, Asked, Failed, Frames, frame
+from aiochat.roomlog.wire import Answered, Asked, Failed, Frames, decode_answer, frame
 
 DIED: Final = "its writer process died"
 
@@ -22,8 +21,6 @@ _MODULE: Final = "aiochat.roomlog.writer"
 _END_SECONDS: Final = 5.0  # from the end of its socket to its own
 
 _logger: structlog.stdlib.BoundLogger = structlog.get_logger()
-
-_decode: Final = msgspec.msgpack.Decoder(Answered).decode
 
 
 class WriterProcess(asyncio.Protocol):
@@ -84,7 +81,7 @@ class WriterProcess(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         for body in self._frames.feed(data):
             try:
-                self._answers.popleft()(_decode(body))
+                self._answers.popleft()(decode_answer(body))
             except Exception:  # a defect of whoever asked must not cost the others their answers
                 _logger.exception("store_answer_failed")
 

@@ -7,12 +7,11 @@ from aiochat.roomlog.database import Database
 from aiochat.roomlog.entries import CHUNK_ROW_BYTES, Entries
 from aiochat.roomlog.keys import Keys
 from aiochat.roomlog.rooms import Room, Rooms
-from aiochat.roomlog.wire import Open
+from aiochat.roomlog.wire import CHUNK_BYTES, Open
 
 _ROUND_SECONDS: Final = 60.0  # all rooms are looked at once in it
 _ROUND_ROOMS: Final = 100  # of them in a slice
-_SLICE_CHUNKS: Final = 256
-_CHUNK_BYTES: Final = 4 << 10  # of one that counts as one; a larger one costs as much as several
+_SLICE_CHUNKS: Final = 128
 _FORGET_AT_ONCE: Final = 64
 _FORGETTING_SECONDS: Final = 0.25  # of keys, while there are appends
 _ALL: Final = 1 << 62
@@ -36,7 +35,7 @@ class Pruning:
 
     def after_append(self, written: list[Room], chunks: int) -> None:
         """Within the append's transaction: a bit more than the chunks it brought."""
-        self._chunks_left = 2 * chunks + _SLICE_CHUNKS // 4
+        self._chunks_left = 2 * chunks + _SLICE_CHUNKS // 2
         for room in written:
             if self._chunks_left and room.newest - room.oldest - self._limits.max_messages >= self._slack:
                 self._trim(room)
@@ -68,8 +67,7 @@ class Pruning:
             if room is None:
                 return False
             if self._rooms.count == 1:
-                self._delete(room, room.newest + 1, excess)
-                return self._rooms.bytes > self._limits.max_bytes
+                return self._delete(room, room.newest + 1, excess)
             self._rooms.forget(room)
             self._has_doomed = True
         return True
@@ -120,13 +118,12 @@ class Pruning:
         return True
 
     def _delete_chunks(self, room: int, before: int, wanted: int) -> tuple[int, int, bool]:
-        """The last offset deleted, the bytes freed, and whether there are more before that offset.
-
-        Up to so many bytes, and so many chunks and bytes as are left of the slice.
+        """Delete as many of the first ones as the slice has left, or so many bytes: the last offset deleted, the bytes
+        freed, and whether there are more before that offset.
         """
         deleted = freed = 0
         has_more = False
-        limit = min(wanted, self._chunks_left * _CHUNK_BYTES)
+        limit = min(wanted, self._chunks_left * CHUNK_BYTES)
         chunks = self._connection.execute(
             "SELECT last, length(content) FROM chunks WHERE room = ? ORDER BY first LIMIT ?",
             (room, self._chunks_left + 1),

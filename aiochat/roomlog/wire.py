@@ -132,6 +132,8 @@ Answered = Opened | Appended | Page | Failed
 DAMAGES: Final = (msgspec.MsgspecError, UnicodeDecodeError)  # what decoding a damaged chunk raises
 
 encode: Final = msgspec.msgpack.Encoder().encode
+decode_request: Final = msgspec.msgpack.Decoder(Asked).decode
+decode_answer: Final = msgspec.msgpack.Decoder(Answered).decode
 decode_chunk: Final = msgspec.msgpack.Decoder(list[Stored]).decode
 
 

@@ -14,9 +14,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-import msgspec
-
 from aiochat.errors import StartError, StoreError
+from aiochat.roomlog.checkpoints import Checkpoints
 from aiochat.roomlog.database import Database, DatabaseError, reason, unusable
 from aiochat.roomlog.entries import Entries
 from aiochat.roomlog.keys import Keys
@@ -33,14 +32,13 @@ from aiochat.roomlog.wire import (
     Opened,
     Read,
     Shut,
+    decode_request,
     frame,
 )
 
 _RECEIVE_BYTES: Final = 1 << 20
-_CHECKPOINT_SECONDS: Final = 5.0  # what a power cut may take, if there is time for more than answers
+_SLICE_BYTES: Final = 256 << 10  # that pruning writes at a time, about
 _RETRY_SECONDS: Final = 1.0  # after a failure in what nobody asked for
-
-_decode: Final = msgspec.msgpack.Decoder(Asked).decode
 
 
 class Channel:
@@ -71,7 +69,7 @@ class Channel:
             data = self._connection.recv(_RECEIVE_BYTES)
         except OSError:
             data = b""
-        self._requests.extend(map(_decode, self._frames.feed(data)))
+        self._requests.extend(map(decode_request, self._frames.feed(data)))
         self.is_open = bool(data)
 
 
@@ -84,8 +82,8 @@ class Writer:
         self._keys = Keys(database, limits)
         self._entries = Entries(database, self._rooms, self._keys, limits)
         self._pruning = Pruning(database, self._rooms, self._keys, self._entries, limits)
-        self._has_written = False
-        self._next_checkpoint = self._next_slice = 0.0
+        self._checkpoints = Checkpoints(database.path)
+        self._next_slice = 0.0
         database.on_rollback = self._invalidate
 
     def answer(self, asked: Append | Read) -> Answered:
@@ -96,37 +94,36 @@ class Writer:
 
     def idle_seconds(self) -> float:
         """Until there is something to do that nobody asks for."""
-        now = time.monotonic()
-        wait = max(self._pruning.wait_seconds(), self._next_slice - now)
-        return min(wait, max(0.0, self._next_checkpoint - now)) if self._has_written else wait
+        return max(self._pruning.wait_seconds(), self._next_slice - time.monotonic())
 
     def idle(self) -> None:
         """A few milliseconds' worth of what nobody asks for."""
-        now = time.monotonic()
+        if self.idle_seconds() > 0:
+            return
         try:
-            if self._has_written and now >= self._next_checkpoint:
-                self._next_checkpoint = now + _CHECKPOINT_SECONDS
-                self._database.checkpoint()
-                self._has_written = False
-            elif now >= self._next_slice and not self._pruning.wait_seconds():
-                with self._database.transaction():
-                    self._rooms.refresh()
-                    self._pruning.slice()
-                self._has_written = True
-        except (StoreError, DatabaseError):
-            self._next_slice = now + _RETRY_SECONDS
+            with self._database.transaction():
+                self._rooms.refresh()
+                self._pruning.slice()
+            self._checkpoints.wrote(_SLICE_BYTES)
+        except StoreError:
+            self._next_slice = time.monotonic() + _RETRY_SECONDS
+
+    def close(self, *, is_clean: bool) -> None:
+        self._checkpoints.close()
+        self._database.close(is_clean=is_clean)
 
     def _append(self, asked: Append) -> Appended:
         if not asked.rooms:
             self._database.probe()
+            self._checkpoints.wrote(0)
             return Appended([])
         with self._database.transaction():
             self._rooms.refresh()
             answer, written = self._entries.append(asked)
             self._keys.save()
-            self._pruning.after_append(written, self._entries.inserted_chunks)
+            self._pruning.after_append(written, self._entries.inserted)
         self._keys.commit()
-        self._has_written = True
+        self._checkpoints.wrote(self._entries.inserted_bytes)
         return answer
 
     def _invalidate(self) -> None:
@@ -151,7 +148,7 @@ def serve(channel: Channel) -> None:
         return
     channel.send(Opened(database.secret))
     is_clean = _answer_all(channel, writer)
-    database.close(is_clean=is_clean)
+    writer.close(is_clean=is_clean)
     if is_clean:
         channel.send(Appended([]))
 

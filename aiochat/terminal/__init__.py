@@ -1,6 +1,7 @@
 """`aiochat chat`, on the Python client: a prompt in a terminal; lines in and lines out in a pipe."""
 
 import asyncio
+import os
 import sys
 
 
@@ -14,4 +15,8 @@ def chat(url: str, room: str, name: str | None) -> int:
         return asyncio.run(talk(url, room, name, Screen))
     from aiochat.terminal.pipe import Pipe
 
-    return asyncio.run(talk(url, room, name, Pipe))
+    try:
+        return asyncio.run(talk(url, room, name, Pipe))
+    except BrokenPipeError:  # who reads has had enough; nor is there anybody to flush the rest to
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1

@@ -21,17 +21,17 @@ class Pipe:
 
     def __init__(self, talk: Talk) -> None:
         self._talk = talk
-        self._is_quiet = False
         self._typed: asyncio.Queue[str | None] = asyncio.Queue(1)
 
-    def heard(self, event: ChatEvent) -> None:
-        self._is_quiet = self._talk.name is None and isinstance(event, Joined | Presence)
+    def heard(self, event: ChatEvent) -> bool:
+        return self._talk.name is not None or not isinstance(event, Joined | Presence)
 
     def show(self, shown: Iterable[Line]) -> None:
-        if not self._is_quiet:
-            sys.stdout.writelines(f"{line.text}\n" for line in shown)
-            sys.stdout.flush()
-        self._is_quiet = False
+        sys.stdout.writelines(f"{line.text}\n" for line in shown)
+        sys.stdout.flush()
+
+    async def finish(self) -> None:
+        """It has been, line by line."""
 
     async def type(self) -> int:
         Thread(target=self._read, args=(asyncio.get_running_loop(),), daemon=True).start()
@@ -48,7 +48,8 @@ class Pipe:
 
     def _read(self, loop: asyncio.AbstractEventLoop) -> None:
         """In a thread of its own, since a pipe and a file are read alike only so."""
+        typed = open(sys.stdin.fileno(), errors="replace", closefd=False)  # noqa: PTH123, SIM115 - for as long as we live
         with suppress(RuntimeError, CancelledError):  # the chat is over
-            for line in sys.stdin:
+            for line in typed:
                 asyncio.run_coroutine_threadsafe(self._typed.put(line), loop).result()
             asyncio.run_coroutine_threadsafe(self._typed.put(None), loop).result()

@@ -47,18 +47,23 @@ class Screen:
         self._lines: list[Line] = []
         self._printing: asyncio.Task[None] | None = None
 
-    def heard(self, event: ChatEvent) -> None:
+    def heard(self, event: ChatEvent) -> bool:
         self._completer.heard(event)
         if isinstance(event, Connected | Disconnected):
             self._is_connected = isinstance(event, Connected)
         elif isinstance(event, Joined):
             self._completer.look_around()
         self._prompt.app.invalidate()
+        return True
 
     def show(self, shown: Iterable[Line]) -> None:
         self._lines += shown
         if self._lines and self._printing is None:
             self._printing = asyncio.create_task(self._print())
+
+    async def finish(self) -> None:
+        if self._printing is not None:
+            await self._printing
 
     async def _print(self) -> None:
         """All that has come at once: the prompt is drawn anew only once for them."""

@@ -4,8 +4,6 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final, Protocol
 
-from yarl import URL
-
 import aiochat
 from aiochat.codecs.text import TextCodec
 from aiochat.errors import Close, Reply, StartError
@@ -41,18 +39,22 @@ class Face(Protocol):
         """Lines that have come."""
         ...
 
-    def heard(self, event: ChatEvent) -> None:
-        """Take note of an event, before its lines are shown."""
+    def heard(self, event: ChatEvent) -> bool:
+        """Take note of an event; whether its lines are to be shown."""
         ...
 
     async def type(self) -> int:
         """Hand what is typed to the talk, to its end; the exit code."""
         ...
 
+    async def finish(self) -> None:
+        """Wait until all has been shown."""
+        ...
+
 
 async def talk(url: str, room: str, name: str | None, face: Callable[["Talk"], Face]) -> int:
     """Talk at `url`; the exit code. Raises `StartError` where that cannot be."""
-    shown_url = URL(url).with_query(None)
+    shown_url = url.partition("?")[0]
     try:
         chat = aiochat.connect(url, name=name, rooms=[room], retry_seconds=_RETRY_SECONDS)
         await chat.open()
@@ -105,13 +107,14 @@ class Talk:
             for task in (hearing, typing):
                 task.cancel()
             await asyncio.wait({hearing, typing})
+            await self._face.finish()
 
     async def _hear(self) -> int:
         """Show what happens, to its end; the exit code."""
         try:
             async for event in self.chat:
-                self._face.heard(event)
-                self._face.show(lines(event, self.chat.client))
+                if self._face.heard(event):
+                    self._face.show(lines(event, self.chat.client))
         except ChatClosed as closed:
             if closed.code != Close.NORMAL:
                 self._face.show([notice(str(closed))])
