@@ -117,7 +117,7 @@ def _backup(parsed: argparse.Namespace) -> int:
     if source is None:
         raise StartError(f"store.url is {config.store.url}, and only a sqlite: file can be copied")
     size = back_up(source, parsed.file)
-    print(f"{parsed.file} holds a copy of {source}, {size / (1 << 20):.1f} MiB")
+    print(f"{parsed.file} holds a copy of {source}, {size:,} bytes")
     return 0
 
 

@@ -2,77 +2,14 @@
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 from aiochat import messages as m
+from tests.hub_state import EPOCH, MAX_ROOMS, ON_JOIN, PAGE_ENTRIES, Entries, Page, Person, Room, page_of
 
-MAX_ROOMS: Final = 2  # of one program
-PAGE_ENTRIES: Final = 3
-TAIL_MESSAGES: Final = 4
-ON_JOIN: Final = 2  # what a program is given that does not say how many; a named text client gets 20
-EPOCH: Final = "e0"
-Entries = tuple[m.Entry, ...]
-Page = tuple[int, Entries]  # the newest offset, and messages
-
-
-@dataclass
-class Person:
-    """One client; `told` is all it should have been sent, in order, but for its greeting."""
-
-    id: str
-    is_text: bool
-    name: str | None
-    rooms: list[str] = field(default_factory=list)
-    commands: list[m.Command] = field(default_factory=list)
-    told: list[m.Event] = field(default_factory=list)
-    is_waiting: bool = True  # for the log
-    is_applying: bool = False
-    is_leaving: bool = False
-    is_gone: bool = False
-
-    def tell(self, event: m.Event) -> None:
-        if not self.is_gone:
-            self.told.append(event)
-
-
-class Room:
-    """Who is in it, who of them is given what is delivered, up to where that has come, and what memory holds of it."""
-
-    def __init__(self) -> None:
-        self.members: dict[str, m.Sender] = {}  # in the order of their coming
-        self.live: set[str] = set()
-        self.delivered: int | None = None  # not known yet
-        self.tail: list[Entries] | None = None
-
-    @property
-    def stands_at(self) -> int:
-        return self.delivered or 0
-
-    def keep(self, entries: Entries) -> None:
-        self.tail = [*(self.tail or []), *([entries] if entries else [])]
-        while sum(map(len, self.tail)) > max(TAIL_MESSAGES, len(entries)):
-            self.tail.pop(0)
-
-    def kept(self, limit: int, before: int | None, after: int | None) -> Page | None:
-        """A page from memory, where it is whole."""
-        if self.delivered is None or self.tail is None or before is not None:
-            return None
-        entries = sum(self.tail, ())
-        first = entries[0].offset if entries else self.delivered + 1
-        is_whole = len(entries) >= limit if after is None else after + 1 >= first
-        if not is_whole and first > 1:
-            return None
-        return self.delivered, page_of(entries, limit, None, after)
-
-
-def page_of(entries: Entries, limit: int, before: int | None, after: int | None) -> Entries:
-    """The newest, or those next to an offset."""
-    if after is not None:
-        return tuple(entry for entry in entries if entry.offset > after)[:limit]
-    older = tuple(entry for entry in entries if before is None or entry.offset < before)
-    return older[max(0, len(older) - limit) :]
+Batch = dict[str, list[tuple[Person, m.Sender, m.Publish]]]
+Then = Callable[[Page | None], None]
 
 
 class Model:
@@ -86,7 +23,7 @@ class Model:
         self.calls: deque[Callable[[bool], None]] = deque()  # of the log, not answered yet
         self._inbox: list[Person] = []
         self._items: deque[Callable[[], None]] = deque()
-        self._drafts: dict[str, list[tuple[Person, m.Sender, m.Publish]]] = {}
+        self._drafts: Batch = {}
         self._is_appending = False
         self._room_list: tuple[m.RoomInfo, ...] | None = None
 
@@ -181,7 +118,7 @@ class Model:
             case m.Who():
                 person.tell(m.Members(id=command.id, room=room, count=len(members), members=tuple(members.values())))
             case m.Direct(name=name):
-                holder = self.names.get(room, {}).get(name.casefold(), "")
+                holder = self.names.get(room, {}).get(str(name).casefold(), "")
                 found = self.people.get(holder) if holder in members else None
                 self._direct(person, command, found, members[person.id], room)
             case m.History(before=before, after=after, limit=limit):
@@ -226,10 +163,8 @@ class Model:
     def _enter(self, person: Person, command: m.Join, name: str | None, *, is_quiet: bool = False) -> None:
         person.is_waiting = True
         room, since, limit = command.room, command.since, command.limit
-        if room not in person.rooms:
-            name = self._claim(person, room, name)
-        else:
-            name = self.rooms[room].members[person.id].name
+        is_there = room in person.rooms
+        name = self.rooms[room].members[person.id].name if is_there else self._claim(person, room, name)
         if limit is None:
             limit = ON_JOIN if not person.is_text else 0 if command.name is None and name is None else 20
         arrived = partial(self._arrived, person, command, name, is_quiet)
@@ -291,18 +226,11 @@ class Model:
         if gap is not None:
             person.tell(gap)
         if not is_quiet:
-            joined = m.Joined(
-                id=command.id,
-                room=command.room,
-                name=room.members[person.id].name,
-                epoch="",
-                offset=room.stands_at,
-                members=len(room.members),
-                messages=entries,
-                recovered=recovered,
-                more=more,
+            called, members = room.members[person.id].name, len(room.members)
+            stand: dict[str, Any] = {"epoch": "", "offset": room.stands_at, "recovered": recovered, "more": more}
+            person.tell(
+                m.Joined(id=command.id, room=command.room, name=called, members=members, messages=entries, **stand)
             )
-            person.tell(joined)
         self._go_on(person)
 
     def _claim(self, person: Person, room: str, name: str | None) -> str | None:
@@ -348,11 +276,7 @@ class Model:
         elif person.is_leaving:
             self._items.append(partial(self._detach, person))
 
-    # The log.
-
-    def _read(
-        self, name: str, limit: int, before: int | None, after: int | None, then: Callable[[Page | None], None]
-    ) -> None:
+    def _read(self, name: str, limit: int, before: int | None, after: int | None, then: Then) -> None:
         """From memory at once, or from the log, in a later turn."""
         known = self.rooms.get(name)
         page = None if known is None else known.kept(limit, before, after)
@@ -368,7 +292,7 @@ class Model:
 
         self.calls.append(answered)
 
-    def _has_read(self, name: str, limit: int, page: Page | None, then: Callable[[Page | None], None]) -> None:
+    def _has_read(self, name: str, limit: int, page: Page | None, then: Then) -> None:
         if page is not None:
             newest, entries = page
             room = self.rooms.setdefault(name, Room())
@@ -392,7 +316,7 @@ class Model:
         for room in batch:
             self._forget_if_idle(room)
 
-    def _log(self, batch: dict[str, list[tuple[Person, m.Sender, m.Publish]]], fails: bool) -> None:
+    def _log(self, batch: Batch, fails: bool) -> None:
         entries: dict[str, Entries] = {}
         for room, drafts in batch.items() if not fails else ():
             first = len(self.logged.get(room, ())) + 1
@@ -401,9 +325,7 @@ class Model:
             self.logged[room] = self.logged.get(room, ()) + entries[room]
         self._items.append(partial(self._appended, batch, entries))
 
-    def _appended(
-        self, batch: dict[str, list[tuple[Person, m.Sender, m.Publish]]], entries: dict[str, Entries]
-    ) -> None:
+    def _appended(self, batch: Batch, entries: dict[str, Entries]) -> None:
         self._is_appending = False
         for room, drafts in batch.items():
             for number, (person, _, command) in enumerate(drafts):
@@ -412,9 +334,9 @@ class Model:
                 elif not person.is_text:
                     offset = entries[room][number].offset
                     person.tell(m.Ack(id=command.id, room=room, offset=offset, ts=0))
-        for room in entries:
+        for room, said in entries.items():
             if room in self.rooms:
-                self._deliver(self.rooms[room], entries[room])
+                self._deliver(self.rooms[room], said)
 
     def _deliver(self, room: Room, entries: Entries) -> None:
         room.delivered = entries[-1].offset

@@ -1,7 +1,7 @@
 """A hub without a server: its clients write to fake sockets, and turns are taken by hand."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from typing import Any, Final, Union
 
 import msgspec
@@ -140,7 +140,7 @@ class Chat:
         """Whether nothing is left of anybody."""
         hub, log, presence = self.hub, self.hub.log, self.hub.presence
         assert isinstance(hub.directory, LocalDirectory)
-        left = [
+        left: list[Sized] = [
             *(
                 hub.rooms,
                 hub.clients,
@@ -158,7 +158,7 @@ class Chat:
             *(self.backlog.bytes, len(self.backlog), hub._inbox_bytes, hub.tails._bytes),
             *(log._bytes, log._messages, log._reads_in_flight),
         )
-        return not any(map(len, left)) and not any(counts)
+        return not any(len(each) for each in left) and not any(counts)
 
 
 class SlowChat(Chat):

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, TypeVar
 
 import aiohttp
@@ -63,6 +63,12 @@ class Peer:
         assert isinstance(command, kind), command
         return command
 
+    async def hears_nothing(self) -> None:
+        """The client says nothing for a while."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(0.05):
+                raise AssertionError(await self.socket.receive())
+
     async def welcome(self, client: str = "c1", token: str = "t1", *, limits: Limits = LIMITS) -> None:
         await self.tell(welcome(client, limits), Session(token, 600_000))
 
@@ -110,7 +116,7 @@ class Script:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         if self.refusals:
             return self.refusals.pop(0)
-        socket = web.WebSocketResponse(protocols=[_codec.subprotocol])
+        socket = web.WebSocketResponse(protocols=[_codec.subprotocol], autoping=False)
         await socket.prepare(request)
         peer = Peer(request, socket)
         self._all.append(peer)

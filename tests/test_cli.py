@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from aiochat.config import load
+from aiochat.config import defaults, load
 from tests.servers import Server, running
 
 CHECKOUT = Path(__file__).parent.parent
@@ -74,8 +74,14 @@ def test_every_flag_has_its_default_in_the_help(command: str, flags: list[str]) 
         assert "default: " in " ".join(text.split()), flag
     if command == "serve":
         config = load()
-        defaults = ["none", config.server.host, str(config.server.port), config.store.url, config.logging.level]
-        assert [listed[flag].rpartition("default: ")[2] for flag in SETTINGS] == defaults
+        usual = [
+            "none",
+            config.server.host,
+            str(config.server.port),
+            defaults()["store"]["url"],
+            config.logging.level,
+        ]
+        assert [listed[flag].rpartition("default: ")[2] for flag in SETTINGS] == usual
 
 
 def test_the_version_is_one_line() -> None:
@@ -209,6 +215,26 @@ async def test_a_chat_under_a_name_that_cannot_be_is_one_line(
     code, output, errors = await chat(server, b"", flag, value)
     assert (code, output) == (2, "")
     assert re.fullmatch(rf"aiochat: {server.ws_url} refused it: {reason}.+\n", errors)
+
+
+async def test_a_chat_ends_when_nobody_reads_it(server: Server) -> None:
+    """As any program before `head` does: without a traceback."""
+    reader, writer = os.pipe()
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "aiochat", "chat", server.ws_url),
+        env=variables(),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=writer,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    os.close(writer)
+    assert process.stdin is not None
+    assert process.stderr is not None
+    process.stdin.write(b"one\n")
+    assert await asyncio.to_thread(os.read, reader, 100) == b"one\n"
+    os.close(reader)
+    process.stdin.write(b"two\n")
+    assert (await process.stderr.read(), await process.wait()) == (b"", 1)
 
 
 async def test_ctrl_c_ends_a_chat_without_a_traceback() -> None:

@@ -262,23 +262,37 @@ def test_so_many_reads_are_in_flight_that_an_append_can_come_between(hub: Hub) -
 
 
 def test_a_log_that_failed_is_tried_until_it_is_back(hub: Hub) -> None:
-    """With an empty append, where nobody writes; the queue tells whether the log fails."""
+    """With an empty append, where nobody writes; the queue tells whether the log fails, or takes too long."""
+    failing: list[bool] = []
     hub.queue.probe(hub._appended)
     assert hub.log.batches == []
-    hub.say("a", "one")
-    hub.append()
-    assert not hub.queue.is_failing
-    hub.answer(AWAY)
-    assert hub.queue.is_failing
-    hub.queue.probe(hub._appended)
-    assert hub.log.batches[1:] == [{}]
-    hub.answer()
-    assert not hub.queue.is_failing
-    hub.say("a", "two")
-    hub.append()
+    for error in (AWAY, None):
+        hub.say("a", "one")
+        hub.append()
+        hub.answer(error)
+        failing.append(hub.queue.is_failing)
+        hub.queue.probe(hub._appended)
+        if hub.log.calls:
+            hub.answer()
+    assert failing == [True, False]
+    assert [list(batch) for batch in hub.log.batches] == [["a"], [], ["a"]]
     hub.clock.now += 6
     hub.queue.refuse_late()
-    assert hub.queue.is_failing
+    failing.append(hub.queue.is_failing)
+    assert failing == [True, False, False]
+
+
+def test_a_log_that_takes_too_long_is_failing(hub: Hub) -> None:
+    """Until it answers."""
+    failing: list[bool] = []
+    hub.say("a", "one")
+    hub.append()
+    for seconds in (1, 5):
+        hub.clock.now += seconds
+        hub.queue.refuse_late()
+        failing.append(hub.queue.is_failing)
+    hub.answer()
+    assert [*failing, hub.queue.is_failing] == [False, True, False]
 
 
 def test_a_log_that_answers_within_the_call_is_answered_in_a_turn() -> None:

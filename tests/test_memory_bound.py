@@ -155,7 +155,6 @@ async def _hold(uvloop: bool, rounds: int) -> None:
                 await _flood_at_once(server, flooders, talker)
             for flooder in flooders:
                 flooder.go()
-        print("PEAK", server.peak_bytes() >> 20, largest >> 20)
         assert server.peak_bytes() < largest
         assert server.peak_bytes() > largest / 4, "a bound that nothing comes near tells nobody anything"
         await until(lambda: server.descriptors() == descriptors)

@@ -188,7 +188,7 @@ async def test_of_several_clients_with_a_name_a_direct_message_is_ambiguous(chat
     assert (error["code"], error["field"], sent["connections"]) == ("ambiguous", "name", 2)
 
 
-async def test_a_server_tells_who_comes_goes_and_is_renamed() -> None:
+async def test_a_server_tells_who_comes_goes_types_and_is_renamed() -> None:
     """In all codecs, with the grace on a real clock."""
     settings = {"presence.interval_ms": 50, "presence.grace_seconds": 0.2}
     async with (
@@ -209,6 +209,9 @@ async def test_a_server_tells_who_comes_goes_and_is_renamed() -> None:
                 renamed = (await watcher.next("presence"))["renamed"]
                 assert renamed == [{"client": alice.client, "was": "alice", "name": "al"}]
             assert await text.hear() == "* alice is called al now"
+            await alice.send({"type": "typing", "room": "a"})
+            for watcher in (bob, bo):
+                assert (await watcher.next("typing"))["senders"] == [{"client": alice.client, "name": "al"}]
             alice.drop()
             for watcher in (bob, bo):
                 assert (await watcher.next("presence"))["went"] == [{"client": alice.client, "name": "al"}]

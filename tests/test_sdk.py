@@ -4,6 +4,7 @@ import asyncio
 import re
 import subprocess
 import sys
+import textwrap
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -208,10 +209,14 @@ async def test_a_wrong_path_is_no_chat(shared: Server) -> None:
 
 
 def _examples() -> list[str]:
-    return re.findall(r"```python\n(.*?)```", (CHECKOUT / "docs" / "sdk.md").read_text(), re.DOTALL)
+    """Those of the documentation, and that of the package's own."""
+    own = re.search(r"\n(    import asyncio\n.*    asyncio\.run\(main\(\)\)\n)", aiochat.sdk.__doc__ or "", re.DOTALL)
+    assert own is not None
+    documented = re.findall(r"```python\n(.*?)```", (CHECKOUT / "docs" / "sdk.md").read_text(), re.DOTALL)
+    return [*documented, textwrap.dedent(own[1])]
 
 
-@pytest.mark.parametrize("number", range(3))
+@pytest.mark.parametrize("number", range(4))
 async def test_the_examples_of_the_documentation_run(number: int, tmp_path: Path) -> None:
     """Each as it stands, against a server at the address that it names, until it has shown what it is for."""
     async with running(settings={"server.port": 0}) as server:

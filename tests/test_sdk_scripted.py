@@ -15,6 +15,7 @@ import aiochat
 from aiochat.errors import Reply
 from aiochat.messages import (
     Ack,
+    Call,
     Command,
     Direct,
     Erased,
@@ -36,7 +37,7 @@ from aiochat.messages import (
     Session,
     Typing,
 )
-from aiochat.sdk import CaughtUp, ChatClient, ChatClosed, ChatEvent, Connected, Disconnected, Interrupted
+from aiochat.sdk import Backoff, CaughtUp, ChatClient, ChatClosed, ChatEvent, Connected, Disconnected, Interrupted
 from tests.scripted import (
     LIMITS,
     Naps,
@@ -260,14 +261,18 @@ async def test_a_room_that_is_refused_on_the_way_back_is_left(script: Script) ->
 
 
 async def test_a_room_that_the_log_cannot_give_now_is_asked_for_again(script: Script) -> None:
-    """`left` with `unavailable` in the answer to `resume` is not the end of it."""
+    """`left` with `unavailable` in the answer to `resume` is not the end of it; what is published there waits."""
     async with chatting(script) as (chat, peer, _):
         back = await break_off(chat, peer, script)
+        publishing = asyncio.create_task(chat.publish("lobby", "one"))
         await back.take_back(Left(room="lobby", reason="unavailable"))
         join = await back.hear(Join)
         assert (join.name, join.since) == ("alice", position(5))
+        await back.hears_nothing()
         await back.tell(joined(join, message(6), recovered=True, more=False))
         assert await next_of(chat, CaughtUp) == CaughtUp("lobby", 1)
+        await back.acknowledge(7)
+        await publishing
 
 
 async def test_who_is_taken_out_as_stalled_comes_in_again(script: Script) -> None:
@@ -350,7 +355,9 @@ async def test_what_was_not_acknowledged_is_sent_again_once_the_rooms_are_back(s
         before = [await peer.hear(Publish), await peer.hear(Publish)]
         back = await break_off(chat, peer, script)
         publishing.append(asyncio.create_task(chat.publish("lobby", "three")))
-        await back.take_back(joined(None, offset=5, recovered=True, more=False))
+        await back.take_back()
+        await back.hears_nothing()
+        await back.tell(joined(None, offset=5, recovered=True, more=False))
         again = [await back.acknowledge(offset) for offset in (6, 7, 8)]
         assert [publish.text for publish in again] == ["one", "two", "three"]
         assert [publish.key for publish in again[:2]] == [publish.key for publish in before]
@@ -397,14 +404,16 @@ async def test_a_key_that_the_server_has_forgotten_is_not_sent_again(script: Scr
             await publishing
 
 
-async def test_a_direct_message_is_not_sent_twice(script: Script) -> None:
-    """It has no key; whoever asked is told that it may have arrived."""
+async def test_what_has_no_key_is_not_sent_twice(script: Script) -> None:
+    """A direct message and a call: whoever asked is told that it may have been done."""
     async with chatting(script) as (chat, peer, _):
-        sending = asyncio.create_task(chat.direct("psst", client="c2"))
+        sending, calling = asyncio.create_task(chat.direct("psst", client="c2")), asyncio.create_task(chat.call("pay"))
         await peer.hear(Direct)
+        await peer.hear(Call)
         await break_off(chat, peer, script)
-        with pytest.raises(Interrupted):
-            await sending
+        for task in (sending, calling):
+            with pytest.raises(Interrupted):
+                await task
 
 
 async def test_what_only_reads_is_asked_again_after_a_break(script: Script) -> None:
@@ -425,7 +434,8 @@ async def test_what_is_refused_for_now_is_sent_again(script: Script, code: str) 
     async with chatting(script) as (chat, peer, _):
         publishing = asyncio.create_task(chat.publish("lobby", "one"))
         first = await peer.hear(Publish)
-        await peer.tell(refused(first, code, retry_after_ms=1))
+        await peer.tell(refused(first, code, retry_after_ms=100))
+        await peer.hears_nothing()
         assert (await peer.acknowledge(6)).key == first.key
         assert (await publishing).offset == 6
 
@@ -481,8 +491,7 @@ async def test_only_so_many_commands_are_under_way(script: Script) -> None:
         publishing = [asyncio.create_task(chat.publish("lobby", str(number))) for number in range(3)]
         first = await peer.hear(Publish)
         await peer.hear(Publish)
-        with pytest.raises(TimeoutError):
-            await asyncio.wait_for(peer.socket.receive(), 0.05)
+        await peer.hears_nothing()
         await peer.tell(Ack(id=first.id, room="lobby", offset=6, ts=1))
         await publishing[0]
         chat_closed = asyncio.gather(*publishing[1:], return_exceptions=True)
@@ -555,6 +564,28 @@ async def test_what_the_goodbye_says_of_coming_back_counts(script: Script, code:
                 await next_of(chat, Disconnected)
 
 
+def test_the_back_off_is_spread() -> None:
+    """Clients that were thrown off together do not come back together."""
+    backoff = Backoff()
+    for failures, bound in [(1, 1.0), (2, 2.0), (5, 16.0), (6, 20.0), (1000, 20.0)]:
+        delays = [backoff.delay(failures) for _ in range(1000)]
+        assert 0.5 <= min(delays) < 0.5 + 0.1 * bound
+        assert 0.9 * bound < max(delays) <= bound
+
+
+async def test_a_connection_that_held_ends_the_row_of_failures(script: Script) -> None:
+    """The next break is a first one again; one that broke at once is one more."""
+    naps = Naps()
+    backoff = dataclasses.replace(naps.backoff, steady_seconds=1.0)
+    async with chatting(script, backoff=backoff) as (_, peer, _):
+        last = peer
+        for held_seconds in (0, 0, 1.01):
+            await asyncio.sleep(held_seconds)
+            last.reset()
+            last = await script.connection()
+        assert naps.seconds == [1.0, 2.0, 1.0]
+
+
 async def test_the_back_off_doubles_up_to_its_bound(script: Script) -> None:
     """Refusals that may pass count as failures, `Retry-After` goes over it, and the caller is told once."""
     async with chatting(script) as (chat, peer, naps):
@@ -600,6 +631,7 @@ async def test_pings_are_life_enough(script: Script) -> None:
     await opening
     for _ in range(10):
         await peer.socket.ping()
+        assert (await peer.socket.receive()).type is WSMsgType.PONG
         await asyncio.sleep(0.05)
     await peer.tell(message(1), Presence(room="lobby", members=3))
     assert (await next_of(chat, Presence)).members == 3

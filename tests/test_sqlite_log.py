@@ -201,6 +201,15 @@ async def test_a_second_owner_is_told(file: Path) -> None:
         assert (await log.append("a", "one")).newest == 1
 
 
+async def test_a_link_leads_to_the_same_file(file: Path) -> None:
+    """Whatever name it goes by, it has one owner."""
+    async with open_log(file, drain_seconds=0.1):
+        link = file.parent.parent / "link.db"
+        await asyncio.to_thread(link.symlink_to, file)
+        with pytest.raises(StartError, match="is in use by process"):
+            await epoch_of(link, drain_seconds=0.1)
+
+
 async def test_a_restart_may_overlap(file: Path) -> None:
     """The second owner opens the file as soon as the first one has closed it."""
     async with open_log(file) as log:

@@ -64,7 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--warmup", "W", "seconds of the same load before them", DEFAULT.warmup, float)
     add("--slow", "K", "how many of the clients read nothing after the handshake", DEFAULT.slow)
     parser.add_argument(
-        "--codec", choices=lines.CODECS, help="what the clients speak; of json the acks are counted (text)"
+        "--codec", choices=lines.CODECS, help="what the clients speak; of json the acks are counted (default: text)"
     )
     add("--processes", "P", "processes that run the clients", f"{default_processes()} on this machine")
     add("--pid", "SERVER_PID", "process of the server at URL, for its CPU and memory", "not measured")

@@ -113,7 +113,7 @@ class Database:
         self._synchronous = synchronous
         self._boot = boot
         self._pid = pid
-        self._lock = FileLock(path)
+        self._lock = FileLock(path.resolve())  # whatever links lead to it
 
     def open(self, wait_seconds: float, is_wanted: Callable[[float], bool]) -> None:
         """Raises `StartError`."""
@@ -142,6 +142,15 @@ class Database:
         finally:
             self.writer.close()
             self._lock.release()
+
+    def look(self) -> None:
+        """Raises `StoreError` unless the file is still where it was: the next start would find another one, or none."""
+        try:
+            is_there = self.path.stat().st_ino == self._inode
+        except OSError:
+            is_there = False
+        if not is_there:
+            raise StoreError("the file was moved or deleted")
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -189,6 +198,7 @@ class Database:
             raise StartError(f"{self.path} is on a file system that SQLite's WAL does not work on: {_OTHER_ADVICE}")
         for pragma in (
             f"synchronous = {self._synchronous}",
+            f"fullfsync = {self._synchronous == 'full'}",  # of macOS, where fsync alone does not reach the disk
             f"wal_autocheckpoint = {_CHECKPOINT_PAGES}",
             "journal_size_limit = 67108864",
             "cache_size = -16384",
@@ -201,6 +211,7 @@ class Database:
 
     def _begin_run(self, *, is_clean: bool) -> None:
         """Name the run, in the database and beside it; a stop between the two leaves either name valid."""
+        self._inode = self.path.stat().st_ino
         last, run = self.get("run"), secrets.token_hex(8)
         was_lost = self._was_lost()
         if last is not None:
@@ -212,7 +223,7 @@ class Database:
                 self.set("secret", secrets.token_bytes(32))
             for name, value in (
                 *(("run", run), ("is_clean", is_clean), ("is_copy", False), ("boot", self._boot)),
-                *(("synchronous", self._synchronous), ("inode", self.path.stat().st_ino)),
+                *(("synchronous", self._synchronous), ("inode", self._inode)),
             ):
                 self.set(name, value)
         self._lock.write(self._pid, [run])
@@ -225,7 +236,7 @@ class Database:
         return bool(
             self.get("is_copy")
             or self.get("run") not in self._lock.runs
-            or self.get("inode") != self.path.stat().st_ino
+            or self.get("inode") != self._inode
             or (was_cut and (self._boot is None or self.get("boot") != self._boot))
         )
 

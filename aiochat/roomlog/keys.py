@@ -6,10 +6,10 @@ failing disk, the digest of the content tells them apart.
 
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import islice, takewhile
 from struct import Struct
-from typing import Any, Final
+from typing import Final
 
 from aiochat.roomlog.database import Database
 from aiochat.roomlog.rooms import Room
@@ -78,8 +78,11 @@ class Keys:
         if not self._new:
             return
         self._sequence += len(self._new)
-        self._remember(self._new.items())
+        for number, known in self._new.items():
+            self._known[number] = known
+            self._known.move_to_end(number)  # it may have been there, too old to be found
         self._new.clear()
+        self._fit()
 
     def invalidate(self) -> None:
         self._new.clear()
@@ -103,12 +106,10 @@ class Keys:
             (self._sequence - self._max_keys, time.time() * 1000 - self._key_ms),
         )
         for (content,) in rows:
-            self._remember(_RECORD.iter_unpack(content))
+            self._known.update(_RECORD.iter_unpack(content))
+        self._fit()
 
-    def _remember(self, keys: Iterable[tuple[Any, ...]]) -> None:
-        for number, known in keys:
-            self._known[number] = known
-            self._known.move_to_end(number)  # it may have been there, too old to be found
+    def _fit(self) -> None:
         while len(self._known) > self._max_keys:
             self._known.popitem(last=False)
 

@@ -38,6 +38,7 @@ from aiochat.roomlog.wire import (
 
 _RECEIVE_BYTES: Final = 1 << 20
 _SLICE_BYTES: Final = 256 << 10  # that pruning writes at a time, about
+_LOOK_SECONDS: Final = 1.0  # between two looks whether the file is still there
 _RETRY_SECONDS: Final = 1.0  # after a failure in what nobody asked for
 
 
@@ -83,7 +84,7 @@ class Writer:
         self._entries = Entries(database, self._rooms, self._keys, limits)
         self._pruning = Pruning(database, self._rooms, self._keys, self._entries, limits)
         self._checkpoints = Checkpoints(database.path)
-        self._next_slice = 0.0
+        self._next_slice = self._next_look = 0.0
         database.on_rollback = self._invalidate
 
     def answer(self, asked: Append | Read) -> Answered:
@@ -113,6 +114,11 @@ class Writer:
         self._database.close(is_clean=is_clean)
 
     def _append(self, asked: Append) -> Appended:
+        now = time.monotonic()
+        if now >= self._next_look or not asked.rooms:
+            self._next_look = 0.0
+            self._database.look()
+            self._next_look = now + _LOOK_SECONDS
         if not asked.rooms:
             self._database.probe()
             self._checkpoints.wrote(0)

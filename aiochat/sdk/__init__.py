@@ -1,16 +1,22 @@
 """The Python client: a chat that stays, whatever happens to the connection.
 
     import asyncio
+
     import aiochat
+    from aiochat.messages import Message
+    from aiochat.sdk import CaughtUp
 
     async def main():
         async with aiochat.connect("ws://127.0.0.1:8080/ws", name="alice", rooms=["lobby"]) as chat:
             await chat.publish("lobby", "hello")
             async for event in chat:
                 match event:
-                    case aiochat.messages.Message(sender=sender, text=text):
+                    case Message(text="bye"):
+                        break
+                    case Message(sender=sender, text=text):
                         print(sender.name, text)
-                    case aiochat.sdk.CaughtUp(messages=count):
+                        await chat.publish("lobby", "bye")
+                    case CaughtUp(messages=count):
                         print("back again,", count, "missed")
 
     asyncio.run(main())

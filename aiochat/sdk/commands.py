@@ -5,9 +5,10 @@ from collections.abc import Callable
 from heapq import heappop, heappush
 
 from aiochat.errors import Reply
-from aiochat.messages import Ack, Answer, Command, Direct, Error, Join, Message, Position, Publish
+from aiochat.messages import Ack, Answer, Call, Command, Direct, Error, Join, Message, Position, Publish
 from aiochat.sdk.events import Interrupted
 
+_KEY_SHARE = 0.9  # of the time for which the server knows a key: what is sent again has a way to go
 _UNKNOWN = "the connection was lost before the answer: whether the server did it is not known"
 
 
@@ -115,14 +116,14 @@ class Commands:
             if not asked.is_sent:
                 continue
             asked.is_sent = False
-            if isinstance(asked.command, Direct):
+            if isinstance(asked.command, Direct | Call):
                 asked.fail(Interrupted(_UNKNOWN))
             else:
                 self._again(id)
 
     def forget_stale(self) -> None:
         """Give up what was sent so long ago that the server does not know its key any more."""
-        oldest = self._time() - self.key_seconds
+        oldest = self._time() - _KEY_SHARE * self.key_seconds
         for asked in self._asked.values():
             if isinstance(asked.command, Publish) and asked.sent_at is not None and asked.sent_at < oldest:
                 asked.fail(Interrupted(_UNKNOWN))

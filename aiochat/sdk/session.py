@@ -147,6 +147,7 @@ class Session:
             events, size = await link.receive()
             for event in events:
                 hear(event, size // len(events))
+            await asyncio.sleep(0)  # who takes them has its turn, or a burst would overflow the inbox
 
     async def _work(self, link: Link, tasks: asyncio.TaskGroup) -> None:
         await self._welcome()

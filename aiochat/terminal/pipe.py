@@ -48,7 +48,7 @@ class Pipe:
 
     def _read(self, loop: asyncio.AbstractEventLoop) -> None:
         """In a thread of its own, since a pipe and a file are read alike only so."""
-        typed = open(sys.stdin.fileno(), errors="replace", closefd=False)  # noqa: PTH123, SIM115 - for as long as we live
+        typed = open(sys.stdin.fileno(), errors="replace", closefd=False)  # noqa: SIM115 - to the end
         with suppress(RuntimeError, CancelledError):  # the chat is over
             for line in typed:
                 asyncio.run_coroutine_threadsafe(self._typed.put(line), loop).result()
