@@ -1,4 +1,4 @@
-"""The `aiochat` command: serve | chat | loadtest | backup | config."""
+"""The `aiochat` command: serve | config | backup | chat | loadtest."""
 
 import argparse
 import sys
@@ -39,13 +39,6 @@ def _parser() -> argparse.ArgumentParser:
     _add_settings(serve)
     serve.set_defaults(run=_serve)
 
-    backup = commands.add_parser(
-        "backup", help="copy what was said", description="Copy the room log into FILE, while the server runs or not."
-    )
-    backup.add_argument("file", type=Path, metavar="FILE", help="which must not exist yet")
-    _add_store(backup)
-    backup.set_defaults(run=_backup)
-
     config = commands.add_parser(
         "config",
         help="print the settings in force",
@@ -53,6 +46,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_settings(config)
     config.set_defaults(run=_config)
+
+    backup = commands.add_parser(
+        "backup", help="copy what was said", description="Copy the room log into FILE, while the server runs or not."
+    )
+    backup.add_argument("file", type=Path, metavar="FILE", help="which must not exist yet")
+    _add_store(backup)
+    backup.set_defaults(run=_backup)
 
     chat = commands.add_parser("chat", help="chat in this terminal", description="Chat in this terminal.")
     chat.add_argument("url", nargs="?", default="ws://127.0.0.1:8080/ws", metavar="URL", help="default: %(default)s")

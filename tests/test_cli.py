@@ -57,7 +57,7 @@ def taken() -> Iterator[socket.socket]:
 def test_help_lists_the_commands() -> None:
     """In the order in which one needs them."""
     listed = re.findall(r"^    ([a-z]+) +\S", aiochat("--help").stdout, re.MULTILINE)
-    assert listed == ["serve", "config", "chat", "loadtest"]
+    assert listed == ["serve", "config", "backup", "chat", "loadtest"]
 
 
 @pytest.mark.parametrize(

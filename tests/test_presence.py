@@ -217,7 +217,9 @@ def test_a_large_room_is_only_counted_every_two_seconds() -> None:
 
 def test_a_room_that_has_become_small_is_told_in_full_again() -> None:
     """What happened while it was large is known by its number alone."""
-    board = Board(list_up_to=3).settled(ALICE, BOB, CAROL, GUEST)
+    board = Board(list_up_to=3).settled(ALICE, BOB, CAROL, GUEST, Sender("c4", "dave"))
+    board.told(2)
+    board.go(CAROL)
     board.go(GUEST)
     assert board.told() == here(3)
     board.go(BOB)

@@ -216,6 +216,26 @@ async def test_what_the_older_connection_waits_for_is_dropped(chat: ProgramChat)
     assert (await chat.come("b", "alice")).of("joined")[0]["name"] == "alice-2"
 
 
+async def test_nobody_sees_go_who_resumes_slowly(chat: ProgramChat, clock: Clock) -> None:
+    """While the log takes its time, and the old connection is closed already."""
+    bob, alice = await chat.come("a", "bob"), await chat.come("a", "alice")
+    for number in range(30):
+        await chat.publish("a", str(number))
+    await chat.later(clock, 1)
+    bob.news()
+    again = await chat.come()
+    chat.log.is_held = True
+    again.ask("resume", token=alice.token, rooms={"a": {"epoch": alice.of("joined")[0]["epoch"], "offset": 5}})
+    await chat.turn(2)
+    await chat.later(clock, 2)
+    assert (alice.close_code, again.of("joined")) == (4409, [])
+    chat.log.is_held = False
+    chat.log.answer(10)
+    await chat.later(clock, 2)
+    await chat.later(clock, 20)
+    assert (again.of("joined")[0]["name"], bob.news()) == ("alice", [])
+
+
 async def test_of_two_that_resume_at_once_the_newest_wins(chat: ProgramChat) -> None:
     """Also while the log has not answered the first; the name stays with the session."""
     alice = await chat.come("a", "alice")

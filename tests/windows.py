@@ -18,6 +18,7 @@ TAB: Final = "\t"
 ENTER: Final = "\r"
 CTRL_C: Final = "\x03"
 CTRL_D: Final = "\x04"
+CTRL_U: Final = "\x15"
 
 
 class _Screen(pyte.Screen):

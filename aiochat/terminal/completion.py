@@ -76,8 +76,9 @@ class TalkCompleter(Completer):
         if not space:
             commands = (f"/{command}{'' if command in _ALONE else ' '}" for command in COMMANDS)
             return _beginning(typed, commands)
+        if word in {"/join", "/msg"}:
+            self.look_around()  # for the next time
         if word == "/join":
-            self.look_around()
             return _beginning(rest, self._rooms)
         if word == "/msg":
             return _beginning(rest, (f'"{name}" ' if " " in name else f"{name} " for name in self._names))
