@@ -388,7 +388,7 @@ def test_an_engine_does_what_the_model_does(url: str) -> None:
     rooms = (f"room-{number}" for number in count())
 
     @given(steps=APPENDS_AND_READS, step_ms=st.sampled_from([1, MINUTE_MS]))
-    @settings(max_examples=150)
+    @settings(max_examples=100)
     def check(steps: list[Any], step_ms: int) -> None:
         runner.run(_compare(log, Model(6, 5 * MINUTE_MS), next(rooms), steps, step_ms))
 
@@ -424,7 +424,7 @@ STEPS = st.lists(
 
 
 @given(steps=STEPS, max_rooms=st.integers(1, 4), max_messages=st.integers(1, 5), max_bytes=st.integers(800, 5000))
-@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_an_epoch_and_an_offset_name_one_message(
     url: str, steps: list[tuple[str, list[int], int]], max_rooms: int, max_messages: int, max_bytes: int
 ) -> None:

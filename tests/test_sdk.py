@@ -105,6 +105,7 @@ async def test_rooms_are_joined_and_left_under_way(shared: Server, room: str, co
     async with two(shared, room, codec) as (alice, bob):
         joined = await alice.join(other, "al")
         assert (joined.name, joined.offset, alice.rooms) == ("al", 0, (room, other))
+        assert (await alice.join(f"{room}-c")).name == "alice"
         await alice.leave(room)
         await bob.publish(room, "unheard")
         await alice.publish(other, "heard")

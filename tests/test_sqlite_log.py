@@ -316,7 +316,7 @@ async def test_a_backup_put_in_the_place_of_the_file(file: Path, tmp_path: Path)
     """Has new epochs once, and its own from then on."""
     epoch = await killed(file, "one")
     back_up(file, tmp_path / "backup.db")
-    (tmp_path / "backup.db").replace(file)
+    overwrite(file, await asyncio.to_thread((tmp_path / "backup.db").read_bytes))
     file.with_name("log.db-wal").unlink(missing_ok=True)
     restored = await epoch_of(file)
     assert restored != epoch

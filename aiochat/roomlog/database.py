@@ -61,7 +61,7 @@ _REASONS: Final = {
 _ADVICE: Final = {
     "the disk is full": "make room on it",
     "another program has locked the file": "end that program",
-    "the file is damaged": "restore a backup, or move it away to begin anew",
+    "the file is damaged": "restore a backup, or move it away to begin anew; the -wal file beside it goes with it",
 }
 _OTHER_ADVICE: Final = "this user must be able to write it and its directory; or choose another store.url"
 
@@ -165,6 +165,13 @@ class Database:
                 raise StoreError(reason(error)) from None
             raise
 
+    @contextmanager
+    def overwriting(self) -> Iterator[None]:
+        """What is deleted meanwhile is not left in unused parts of the file, for people to find."""
+        self.writer.execute("PRAGMA secure_delete = ON").fetchall()
+        yield
+        self.writer.execute("PRAGMA secure_delete = OFF").fetchall()
+
     def probe(self) -> None:
         """Write. Raises `StoreError`."""
         with self.transaction():
@@ -202,7 +209,7 @@ class Database:
             f"wal_autocheckpoint = {_CHECKPOINT_PAGES}",
             "journal_size_limit = 67108864",
             "cache_size = -16384",
-            "secure_delete = FAST",  # so that of what was erased nothing is left where it stood
+            "secure_delete = OFF",
         ):
             self.writer.execute(f"PRAGMA {pragma}").fetchall()
         self._begin_run(is_clean=False)

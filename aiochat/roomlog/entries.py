@@ -145,9 +145,10 @@ class Entries:
             return False
         entries[target - first] = msgspec.Raw(encode(Stored(entry.ts)))
         blanked = encode(entries)
-        self._database.writer.execute(
-            "UPDATE chunks SET content = ? WHERE room = ? AND first = ?", (blanked, room.id, first)
-        )
+        with self._database.overwriting():
+            self._database.writer.execute(
+                "UPDATE chunks SET content = ? WHERE room = ? AND first = ?", (blanked, room.id, first)
+            )
         self._rooms.resize(room, len(blanked) - len(content))
         return True
 

@@ -125,8 +125,12 @@ class ChatClient:
         return await self._ask(Publish(room=room_name(room), text=text, data=data, key=str(uuid4())), Ack)
 
     async def join(self, room: str, name: str | None = None, *, since: Position | None = None) -> Joined:
-        """Come into a room. With `since`, what was said after it comes as events, and then `CaughtUp`."""
+        """Come into a room, under the `name` that `connect` was given unless there is another one.
+
+        With `since`, what was said after it comes as events, and then `CaughtUp`.
+        """
         room = room_name(room)
+        name = self._options.name if name is None else name
         joined = await self._ask(Join(room=room, name=name, since=since), Joined)
         if room in self._session.state.rooms:
             self._session.state.names[room] = name

@@ -9,7 +9,7 @@ from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
 
 from aiochat.errors import Reply
-from aiochat.messages import DirectMessage, Joined, Message, Presence, Sender
+from aiochat.messages import DirectMessage, Joined, Members, Message, Presence, RoomList, Sender
 from aiochat.names import fold
 from aiochat.sdk import ChatEvent
 
@@ -22,7 +22,7 @@ _MOST_NAMES: Final = 1000
 
 
 class TalkCompleter(Completer):
-    """Knows who was seen in the room, and which rooms there were at the last look."""
+    """Knows who was seen in the room, and which rooms there were when it came in or `/rooms` was asked."""
 
     def __init__(self, talk: "Talk") -> None:
         self._talk = talk
@@ -31,34 +31,41 @@ class TalkCompleter(Completer):
         self._looking: asyncio.Task[None] | None = None
 
     def heard(self, event: ChatEvent) -> None:
-        """Learn who is there."""
+        """Learn who is there, and which rooms there are."""
         if isinstance(event, Joined):
             self._names.clear()
+            self._look_around(event.room)
         elif isinstance(event, Message | DirectMessage) and event.sender is not None:
             self._saw(event.sender)
-        elif isinstance(event, Presence):
-            for sender in event.went:
-                self._names.pop(sender.name or "", None)
-            for renaming in event.renamed:
-                self._names.pop(renaming.was, None)
-                self._saw(Sender(renaming.client, renaming.name))
-            for sender in event.came:
+        elif isinstance(event, Members):
+            for sender in event.members:
                 self._saw(sender)
+        elif isinstance(event, RoomList):
+            self._rooms = tuple(info.room for info in event.rooms)
+        elif isinstance(event, Presence):
+            self._moved(event)
 
-    def look_around(self) -> None:
-        """Ask who is in the room, and which rooms there are."""
-        if self._looking is None:
-            self._looking = asyncio.create_task(self._look_around())
+    def _moved(self, presence: Presence) -> None:
+        for sender in presence.went:
+            self._names.pop(sender.name or "", None)
+        for renaming in presence.renamed:
+            self._names.pop(renaming.was, None)
+            self._saw(Sender(renaming.client, renaming.name))
+        for sender in presence.came:
+            self._saw(sender)
 
-    async def _look_around(self) -> None:
+    def _look_around(self, room: str) -> None:
+        if self._looking is not None:
+            self._looking.cancel()
+        self._looking = asyncio.create_task(self._ask(room))
+
+    async def _ask(self, room: str) -> None:
         chat = self._talk.chat
-        try:
-            with suppress(Reply, ConnectionError):
-                for sender in (await chat.who(self._talk.room)).members:
-                    self._saw(sender)
-                self._rooms = tuple(info.room for info in (await chat.list_rooms()).rooms)
-        finally:
-            self._looking = None
+        with suppress(ConnectionError):
+            with suppress(Reply):
+                self.heard(await chat.who(room))
+            with suppress(Reply):
+                self.heard(await chat.list_rooms())
 
     def _saw(self, sender: Sender) -> None:
         if sender.name is None or sender.client == self._talk.chat.client:
@@ -76,8 +83,6 @@ class TalkCompleter(Completer):
         if not space:
             commands = (f"/{command}{'' if command in _ALONE else ' '}" for command in COMMANDS)
             return _beginning(typed, commands)
-        if word in {"/join", "/msg"}:
-            self.look_around()  # for the next time
         if word == "/join":
             return _beginning(rest, self._rooms)
         if word == "/msg":

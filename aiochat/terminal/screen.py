@@ -12,7 +12,7 @@ from prompt_toolkit.formatted_text import FormattedText
 from prompt_toolkit.patch_stdout import patch_stdout
 from prompt_toolkit.shortcuts import CompleteStyle
 
-from aiochat.messages import Command, Joined, Quit
+from aiochat.messages import Command, Quit
 from aiochat.names import fold
 from aiochat.sdk import ChatEvent, Connected, Disconnected
 from aiochat.terminal.completion import TalkCompleter
@@ -51,8 +51,6 @@ class Screen:
         self._completer.heard(event)
         if isinstance(event, Connected | Disconnected):
             self._is_connected = isinstance(event, Connected)
-        elif isinstance(event, Joined):
-            self._completer.look_around()
         self._prompt.app.invalidate()
         return True
 

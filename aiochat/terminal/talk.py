@@ -142,7 +142,7 @@ class Talk:
         except ChatClosed:
             return False
         else:
-            if answer is not None:
+            if answer is not None and self._face.heard(answer):
                 self._face.show(lines(answer, self.chat.client))
         return True
 
