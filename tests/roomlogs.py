@@ -4,14 +4,22 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, Final
 
 from aiochat.config import Config, load
+from aiochat.errors import Reply
 from aiochat.messages import Entry, Message, Sender
-from aiochat.roomlog import Appended, Draft, Page, RoomLog, content_bytes
+from aiochat.roomlog import Appended, Draft, Page, Repeated, RoomLog, content_bytes
 from aiochat.roomlog.engines import make_log
 
 ALICE: Final = Sender("c1", "alice")
+ENGINES: Final = ("memory", "sqlite")
+
+
+def url_of(engine: str, directory: Path) -> str:
+    """What names a new log of this engine."""
+    return "memory:" if engine == "memory" else f"sqlite:///{directory}/log.db"
 
 
 def draft(text: str | None, data: Any = None, ts: int | None = None, **rest: Any) -> Draft:
@@ -92,6 +100,12 @@ async def opened(url: str, **settings: Any) -> AsyncIterator[Log]:
 def said(page: Page | Appended) -> list[tuple[int, str | None]]:
     """Offsets and texts; of an erasure, what it erases."""
     return [(entry.offset, _text(entry)) for entry in page.entries]
+
+
+def refusal_of(result: Entry | Repeated | Reply) -> tuple[str, str | None]:
+    """The code and the field of a draft that was refused."""
+    assert isinstance(result, Reply)
+    return result.code, result.field
 
 
 def _text(entry: Entry) -> str | None:

@@ -6,19 +6,24 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, TypeVar
 
 import aiohttp
+import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+import aiochat
 from aiochat.codecs.json import JsonCodec
 from aiochat.messages import (
     Ack,
     Command,
     Entry,
+    Error,
     Event,
     Join,
     Joined,
     Limits,
     Message,
+    Ping,
+    Pong,
     Position,
     Publish,
     Resume,
@@ -27,7 +32,7 @@ from aiochat.messages import (
     Session,
     Welcome,
 )
-from aiochat.sdk import Backoff, ChatEvent
+from aiochat.sdk import Backoff, ChatClient, ChatEvent, Disconnected
 
 LIMITS: Final = Limits(
     message_bytes=65536,
@@ -197,3 +202,56 @@ async def next_of(chat: AsyncIterator[ChatEvent], kind: type[_Event]) -> _Event:
 def position(offset: int, epoch: str = "e") -> Position:
     """In the log that there is unless a test has another one."""
     return Position(epoch, offset)
+
+
+@pytest.fixture
+async def script() -> AsyncIterator[Script]:
+    """A server without words of its own."""
+    async with scripted() as script:
+        yield script
+
+
+@asynccontextmanager
+async def chatting(
+    script: Script, *, limits: Limits = LIMITS, **options: Any
+) -> AsyncIterator[tuple[ChatClient, Peer, Naps]]:
+    """A client in the lobby, where offset 5 is the newest, with the server's end of it."""
+    naps = Naps()
+    chat = aiochat.connect(script.url, **{"name": "alice", "rooms": ["lobby"], "backoff": naps.backoff, **options})
+    opening = asyncio.create_task(chat.open())
+    peer = await script.connection()
+    await peer.welcome(limits=limits)
+    if options.get("rooms", True):
+        await peer.admit(offset=5)
+    await opening
+    try:
+        yield chat, peer, naps
+    finally:
+        script.end()
+        await chat.close()
+
+
+async def break_off(chat: ChatClient, peer: Peer, script: Script, limits: Limits = LIMITS) -> Peer:
+    """Cut the connection; the server's end of the next one, where the client was welcomed."""
+    peer.reset()
+    await next_of(chat, Disconnected)
+    peer = await script.connection()
+    await peer.welcome("provisional", "token of the provisional session", limits=limits)
+    return peer
+
+
+async def until_heard(chat: ChatClient, peer: Peer) -> None:
+    """Wait until the client has heard what the server told it."""
+    pinging = asyncio.create_task(chat.ping())
+    await peer.tell(Pong(id=(await peer.hear(Ping)).id))
+    await pinging
+
+
+def refused(asked: Command, code: str, reason: str = "no", **more: Any) -> Error:
+    """The error that answers a command."""
+    return Error(id=asked.id, code=code, reason=reason, **more)
+
+
+def told(events: list[ChatEvent]) -> list[int]:
+    """The offsets of the messages among the events."""
+    return [event.offset for event in events if isinstance(event, Message)]

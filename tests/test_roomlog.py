@@ -1,35 +1,25 @@
-"""What every room log promises, whichever engine: one suite for all of them."""
+"""What every room log promises, whichever engine: one suite for all of them. Here what is said, read and erased."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
-from itertools import count
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
-import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
-from aiochat.errors import ConfigError, Reply
+from aiochat.errors import ConfigError
 from aiochat.messages import Erased, Message, Sender
-from aiochat.roomlog import PAGE_BYTES, Draft, Repeated, content_bytes
+from aiochat.roomlog import PAGE_BYTES, content_bytes
 from aiochat.roomlog.engines import data_path, make_log
-from tests.room_model import Model, codes
-from tests.roomlogs import ALICE, Log, config_of, draft, erasure, opened, said
+from tests.roomlogs import ALICE, ENGINES, Log, config_of, draft, erasure, opened, refusal_of, said, url_of
 
-HOUR_MS = 3_600_000
-MINUTE_MS = 60_000
 KIB = 1 << 10
-NOW = time.time_ns() // 1_000_000
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=ENGINES)
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """What names a new log of each engine."""
-    return "memory:" if request.param == "memory" else f"sqlite:///{tmp_path}/log.db"
+    return url_of(request.param, tmp_path)
 
 
 @pytest.fixture
@@ -181,7 +171,7 @@ async def test_what_is_not_there_cannot_be_erased(log: Log) -> None:
     await log.append("a", "one", "two")
     await log.append("a", erasure(1))
     refused = await log.append("a", *map(erasure, (0, 1, 3, 4, 99)))
-    assert [_refusal(result) for result in refused.results] == [("no_such_message", "offset")] * 5
+    assert [refusal_of(result) for result in refused.results] == [("no_such_message", "offset")] * 5
     assert (refused.newest, list(refused.entries)) == (3, [])
     assert (await log.append("new", erasure(1))).newest == 0
 
@@ -191,7 +181,7 @@ async def test_what_the_history_no_longer_keeps_cannot_be_erased(url: str) -> No
     async with opened(url, max_messages=2) as log:
         await log.append("a", "one", "two", "three")
         appended = await log.append("a", erasure(1), erasure(3))
-        assert [_refusal(result) for result in appended.results[:1]] == [("no_such_message", "offset")]
+        assert [refusal_of(result) for result in appended.results[:1]] == [("no_such_message", "offset")]
         assert said(appended) == [(4, "erases 3")]
 
 
@@ -200,251 +190,6 @@ async def test_a_batch_can_erase_what_it_brings(log: Log) -> None:
     appended = await log.append("a", "one", erasure(1), "three", erasure(2), erasure(3))
     assert said(appended) == [(1, "one"), (2, "erases 1"), (3, "three"), (4, "erases 3")]
     assert said(await log.read("a")) == [(1, "erased"), (2, "erases 1"), (3, "erased"), (4, "erases 3")]
-
-
-# Keys
-
-
-async def test_a_key_is_one_message(log: Log) -> None:
-    """However often it is published, with the offset and the time of the first."""
-    first = await log.append("a", draft("one", key="key-0001", ts=NOW))
-    again = await log.append("a", draft("one", key="key-0001", ts=NOW + 5), draft("two", key="key-0002"))
-    assert list(again.results) == [Repeated(1, NOW), again.entries[0]]
-    assert said(again) == [(2, "two")]
-    assert again.epoch == first.epoch
-    assert said(await log.read("a")) == [(1, "one"), (2, "two")]
-
-
-async def test_a_key_with_other_content_is_refused(log: Log) -> None:
-    """Whatever differs; data is the same in any order of its keys."""
-    await log.append("a", draft("one", {"x": 1, "y": 2}, key="key-0001"))
-    others = [draft("two", {"x": 1, "y": 2}), draft("one", {"x": 1}), draft("one"), draft(None, {"x": 1, "y": 2})]
-    with_key = [draft(other.text, other.data, key="key-0001") for other in others]
-    refused = await log.append("a", *with_key, draft("one", {"y": 2, "x": 1}, key="key-0001"))
-    assert [_refusal(result) for result in refused.results[:4]] == [("key_reused", "key")] * 4
-    assert isinstance(refused.results[4], Repeated)
-    assert refused.newest == 1
-
-
-async def test_keys_within_one_batch(log: Log) -> None:
-    """The same twice is one message; another content under it is refused."""
-    drafts = [("one", "key-0001"), ("one", "key-0001"), ("two", "key-0001"), ("three", None), ("one", "key-0002")]
-    appended = await log.append("a", *(draft(text, key=key) for text, key in drafts))
-    assert said(appended) == [(1, "one"), (2, "three"), (3, "one")]
-    assert isinstance(appended.results[1], Repeated)
-    assert appended.results[1].offset == 1
-    assert _refusal(appended.results[2]) == ("key_reused", "key")
-
-
-async def test_whose_key_it_is(log: Log) -> None:
-    """A user's on all its clients, else one client's; and of one room."""
-    senders = [Sender("c1"), Sender("c2"), Sender("c1", user="u"), Sender("c3", user="u"), Sender("u"), Sender("c9")]
-    appended = await log.append("a", *(draft("one", key="key-0001", sender=sender) for sender in senders))
-    assert [isinstance(result, Repeated) for result in appended.results] == [False, False, False, True, False, False]
-    assert (await log.append("b", draft("one", key="key-0001"))).newest == 1
-
-
-async def test_a_key_is_forgotten_after_its_time(url: str) -> None:
-    """Counted from the first message with it."""
-    async with opened(url, key_minutes=10) as log:
-        times = [0, 10 * MINUTE_MS, 10 * MINUTE_MS + 1, 20 * MINUTE_MS + 1, 20 * MINUTE_MS + 2]
-        appended = [await log.append("a", draft("one", key="key-0001", ts=NOW + after)) for after in times]
-        assert [len(part.entries) for part in appended] == [1, 0, 1, 0, 1]
-
-
-async def test_of_too_many_keys_the_oldest_is_forgotten(url: str) -> None:
-    """And the others are still known."""
-    async with opened(url, max_keys=3) as log:
-        for number in range(4):
-            await log.append("a", draft("one", key=f"key-000{number}"))
-        known = [
-            len((await log.append("a", draft("one", key=f"key-000{number}"))).entries) == 0 for number in (3, 2, 1)
-        ]
-        assert known == [True] * 3
-        assert len((await log.append("a", draft("one", key="key-0000"))).entries) == 1
-
-
-async def test_a_key_outlives_its_message(url: str) -> None:
-    """As long as its time lasts, also when the message was erased or is kept no longer."""
-    async with opened(url, max_messages=2) as log:
-        await log.append("a", draft("one", key="key-0001", ts=NOW), erasure(1), "three", "four")
-        assert (await log.append("a", draft("one", key="key-0001"))).results[0] == Repeated(1, NOW)
-
-
-async def test_a_key_does_not_outlive_its_room(url: str) -> None:
-    """Its offset would be one of another epoch."""
-    async with opened(url, max_rooms=1) as log:
-        await log.append("a", draft("one", key="key-0001"))
-        await log.append("b", "uno")
-        assert said(await log.append("a", draft("one", key="key-0001"))) == [(1, "one")]
-
-
-# What is forgotten
-
-
-async def test_a_full_room_forgets_its_oldest(url: str) -> None:
-    """Offsets and epoch go on: nothing is used again."""
-    async with opened(url, max_messages=3) as log:
-        epoch = (await log.append("a", "one", "two")).epoch
-        appended = await log.append("a", "three", "four")
-        assert (appended.epoch, said(appended)) == (epoch, [(3, "three"), (4, "four")])
-        page = await log.read("a")
-        assert (page.epoch, page.oldest, page.newest) == (epoch, 2, 4)
-        assert said(page) == [(2, "two"), (3, "three"), (4, "four")]
-        assert said(await log.read("a", 1, after=0)) == [(2, "two")]
-        assert said(await log.read("a", before=2)) == []
-
-
-async def test_a_batch_larger_than_a_room_is_answered_whole(url: str) -> None:
-    """What was appended is delivered, even if the room keeps less of it."""
-    async with opened(url, max_messages=2) as log:
-        assert said(await log.append("a", "1", "2", "3")) == [(1, "1"), (2, "2"), (3, "3")]
-        assert said(await log.read("a")) == [(2, "2"), (3, "3")]
-
-
-async def test_of_too_many_rooms_the_longest_idle_is_forgotten(url: str) -> None:
-    """When it is back, its offsets begin again, and so its epoch is another; the others are as they were."""
-    async with opened(url, max_rooms=2) as log:
-        before = {room: await log.append(room, room) for room in ("idle", "busy")}
-        before["new"] = await log.append("new", "new")
-        assert (await log.read("busy")).epoch == before["busy"].epoch
-        empty = await log.read("idle")
-        assert (empty.newest, empty.epoch != before["idle"].epoch) == (0, True)
-        back = await log.append("idle", "again")
-        assert (said(back), back.epoch) == ([(1, "again")], empty.epoch)
-        assert said(await log.read("new")) == [(1, "new")]
-
-
-async def test_with_too_many_bytes_the_longest_idle_room_is_forgotten(url: str) -> None:
-    """And a room that is too large by itself forgets its oldest, under the same epoch."""
-    async with opened(url, max_bytes=100 * KIB) as log:
-        idle = await log.append("idle", "x" * 40 * KIB)
-        epoch = (await log.append("large", *["x" * 40 * KIB] * 2)).epoch
-        back = await log.read("idle")
-        assert (back.newest, back.entries, back.epoch != idle.epoch) == (0, (), True)
-        appended = await log.append("large", "x" * 40 * KIB)
-        assert (appended.epoch, appended.newest) == (epoch, 3)
-        page = await log.read("large")
-        assert (page.oldest, [entry.offset for entry in page.entries]) == (2, [2, 3])
-
-
-async def test_a_message_larger_than_everything_is_delivered_and_forgotten(url: str) -> None:
-    """Nothing is left of it but its offset."""
-    async with opened(url, max_bytes=KIB) as log:
-        assert said(await log.append("a", "x" * 2 * KIB)) == [(1, "x" * 2 * KIB)]
-        page = await log.read("a")
-        assert (page.oldest, page.newest, page.entries) == (2, 1, ())
-
-
-async def test_the_bound_in_bytes_holds_however_texts_are_used(url: str) -> None:
-    """A text that was encoded takes more memory than before: if it counted, the sum of all would drift away."""
-    async with opened(url, max_bytes=100 * KIB, max_messages=10) as log:
-        for _ in range(100):
-            appended = await log.append("a", "ä" * KIB)
-            msgspec.json.encode(appended.entries)
-        await log.append("b", "x" * 40 * KIB)
-        await log.append("b", "x" * 40 * KIB)
-        assert (await log.read("a")).entries == ()
-        assert [entry.offset for entry in (await log.read("b")).entries] == [1, 2]
-
-
-async def test_erased_messages_give_back_their_bytes(url: str) -> None:
-    """What is left of them is small."""
-    async with opened(url, max_bytes=100 * KIB) as log:
-        for number in range(10):
-            await log.append("a", "x" * 60 * KIB)
-            await log.append("a", erasure(2 * number + 1))
-        assert (await log.read("a")).oldest == 1
-
-
-async def test_old_messages_are_not_read(url: str) -> None:
-    """Past `max_age_hours` they are gone; offsets and epoch go on."""
-    async with opened(url, max_age_hours=2) as log:
-        drafts = [draft(str(hours), ts=NOW - hours * HOUR_MS) for hours in (5, 3, 1, 0)]
-        epoch = (await log.append("a", *drafts)).epoch
-        page = await log.read("a")
-        assert (page.epoch, page.oldest, said(page)) == (epoch, 3, [(3, "1"), (4, "0")])
-        await log.append("b", draft("old", ts=NOW - 3 * HOUR_MS))
-        page = await log.read("b")
-        assert (page.oldest, page.newest, page.entries) == (2, 1, ())
-        assert said(await log.append("b", "new")) == [(2, "new")]
-        assert said(await log.read("b")) == [(2, "new")]
-
-
-# Anything goes
-
-TEXTS = st.sampled_from(["one", "two"])
-KEYS = st.none() | st.sampled_from(["key-0001", "key-0002", "key-0003"])
-DRAFTS = st.lists(
-    st.tuples(TEXTS | st.integers(-1, 25), KEYS, st.sampled_from([ALICE, Sender("c2"), Sender("c3", user="u")])),
-    max_size=8,
-)
-BOUNDS = st.none() | st.integers(0, 25)
-APPENDS_AND_READS = st.lists(st.tuples(DRAFTS, st.integers(0, 12), BOUNDS, BOUNDS), max_size=10)
-
-
-def test_an_engine_does_what_the_model_does(url: str) -> None:
-    """Messages, keys and erasures in any order, in batches of any size; pages of any kind."""
-    rooms = (f"room-{number}" for number in count())
-
-    @given(steps=APPENDS_AND_READS, step_ms=st.sampled_from([1, MINUTE_MS]))
-    @settings(max_examples=100)
-    def check(steps: list[Any], step_ms: int) -> None:
-        runner.run(_compare(log, Model(6, 5 * MINUTE_MS), next(rooms), steps, step_ms))
-
-    with asyncio.Runner() as runner:
-        context = opened(url, max_messages=6, key_minutes=5)
-        log = runner.run(context.__aenter__())
-        try:
-            check()
-        finally:
-            runner.run(context.__aexit__(None, None, None))
-
-
-async def _compare(log: Log, model: Model, room: str, steps: list[Any], step_ms: int) -> None:
-    now = NOW
-    for wanted, limit, before, after in steps:
-        drafts: list[Draft] = []
-        for what, key, sender in wanted:
-            now += step_ms
-            made = draft(what, ts=now) if isinstance(what, str) else erasure(what, ts=now)
-            drafts.append(msgspec.structs.replace(made, key=key, sender=sender))
-        appended = await log.append(room, *drafts)
-        assert codes(appended.results) == model.append(room, drafts)
-        assert list(appended.entries) == [entry for entry in appended.results if isinstance(entry, Message | Erased)]
-        assert appended.newest == model.newest
-        page = await log.read(room, limit, before=None if after is not None else before, after=after)
-        assert (page.oldest, page.newest, page.epoch) == (model.oldest, model.newest, appended.epoch)
-        assert list(page.entries) == model.page(limit, before, after)
-
-
-STEPS = st.lists(
-    st.tuples(st.sampled_from("abcd"), st.lists(st.integers(0, 20), max_size=4), st.integers(0, 6)), max_size=25
-)
-
-
-@given(steps=STEPS, max_rooms=st.integers(1, 4), max_messages=st.integers(1, 5), max_bytes=st.integers(800, 5000))
-@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
-async def test_an_epoch_and_an_offset_name_one_message(
-    url: str, steps: list[tuple[str, list[int], int]], max_rooms: int, max_messages: int, max_bytes: int
-) -> None:
-    """Whatever is forgotten: under one epoch offsets count on, and a page is the end of what was appended under it."""
-    appended: dict[tuple[str, str], list[str]] = {}
-    new = url if url == "memory:" else f"{url}-{uuid4()}"
-    async with opened(new, max_rooms=max_rooms, max_messages=max_messages, max_bytes=max_bytes) as log:
-        for room, lengths, limit in steps:
-            if lengths:
-                texts = ["x" * length for length in lengths]
-                answered = await log.append(room, *texts)
-                known = appended.setdefault((room, answered.epoch), [])
-                assert said(answered) == list(enumerate(texts, len(known) + 1))
-                known += texts
-            page = await log.read(room, limit)
-            known = appended.get((room, page.epoch), [])
-            assert page.newest == len(known)
-            assert len(page.entries) <= min(limit, max_messages)
-            first = max(page.oldest - 1, len(known) - limit)
-            assert said(page) == list(enumerate(known[first:], first + 1))
 
 
 async def test_closing_answers_everything_first(url: str) -> None:
@@ -463,8 +208,3 @@ def test_the_scheme_picks_the_engine(url: str) -> None:
         expected = f"store.url: got {unknown!r}, takes a URL that begins with one of memory:, sqlite:"
         assert str(refused.value) == expected
     assert data_path(config_of(url)) in {"in memory, and gone when the server stops", url.removeprefix("sqlite:///")}
-
-
-def _refusal(result: Message | Erased | Repeated | Reply) -> tuple[str, str | None]:
-    assert isinstance(result, Reply)
-    return result.code, result.field
