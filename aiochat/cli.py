@@ -1,4 +1,4 @@
-"""The `aiochat` command: serve | config | backup | chat | loadtest."""
+"""The `aiochat` command: serve | config | backup | chat | loadtest. Each imports what it runs, not what others do."""
 
 import argparse
 import sys
@@ -10,10 +10,6 @@ from aiochat import __version__
 from aiochat.config import Config, as_toml, defaults, load
 from aiochat.errors import ConfigError, StartError
 from aiochat.loadtest.plan import add_arguments
-from aiochat.memory import largest_memory_bytes
-from aiochat.roomlog.engines import file_path
-from aiochat.serve import serve as run_server
-from aiochat.terminal import chat as run_chat
 
 _DISTRIBUTION = "aiochat-server"
 
@@ -105,12 +101,15 @@ def _settings(parsed: argparse.Namespace) -> Config:
 
 
 def _serve(parsed: argparse.Namespace) -> int:
-    run_server(_settings(parsed))
+    from aiochat.serve import serve
+
+    serve(_settings(parsed))
     return 0
 
 
 def _backup(parsed: argparse.Namespace) -> int:
     from aiochat.roomlog.backup import back_up
+    from aiochat.roomlog.engines import file_path
 
     config = load(parsed.config, {} if parsed.store is None else {"store": {"url": parsed.store}})
     source = file_path(config)
@@ -122,6 +121,8 @@ def _backup(parsed: argparse.Namespace) -> int:
 
 
 def _config(parsed: argparse.Namespace) -> int:
+    from aiochat.memory import largest_memory_bytes
+
     config = _settings(parsed)
     print(as_toml(config))
     print(f"\n# The largest memory that these settings allow: {largest_memory_bytes(config) / (1 << 30):.2f} GiB")
@@ -129,4 +130,6 @@ def _config(parsed: argparse.Namespace) -> int:
 
 
 def _chat(parsed: argparse.Namespace) -> int:
-    return run_chat(parsed.url, parsed.room, parsed.name)
+    from aiochat.terminal import chat
+
+    return chat(parsed.url, parsed.room, parsed.name)

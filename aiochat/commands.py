@@ -113,11 +113,13 @@ def _direct(hub: "Hub", client: Client, command: Direct) -> None:
         raise Reply("bad_message", "direct takes exactly one of client, user and name", field="client")
     if not command.text and command.data is None:
         raise Reply("bad_message", "a message has text, data or both", field="text")
-    if command.name is not None:
+    name = command.name
+    if name is not None:
         if command.room is None:
             raise Reply("bad_message", "direct by name takes the room, too", field="room")
         room = _room_of(client, command.room)
-        targets: Sequence[Client] = [_called(hub, room, command.name)]
+        name = name if name.startswith(GUEST) else display_name(name)
+        targets: Sequence[Client] = [_called(hub, room, name)]
         where, sender = room.name, room.members[client]
     else:
         targets = _addressed(hub, command)
@@ -125,13 +127,13 @@ def _direct(hub: "Hub", client: Client, command: Direct) -> None:
     message = DirectMessage(sender=sender, ts=hub.ts, room=where, text=command.text, data=command.data)
     for target in targets:
         hub.answer(target, message)
-    hub.answer(client, Sent(id=command.id, connections=len(targets), name=command.name))
+    hub.answer(client, Sent(id=command.id, connections=len(targets), name=name))
 
 
-def _called(hub: "Hub", room: Room, raw: str) -> Client:
-    """Who is called so in the room; a text client's guest is called by its id."""
-    name = raw if raw.startswith(GUEST) else display_name(raw)
-    holders = hub.directory.holders(room.name, name) or [name.removeprefix(GUEST)]
+def _called(hub: "Hub", room: Room, name: str) -> Client:
+    """Who is called so in the room; who has no name is called guest and its id."""
+    is_guest = name.startswith(GUEST)
+    holders = [name.removeprefix(GUEST)] if is_guest else hub.directory.holders(room.name, name)
     found = [holder for id in holders if (holder := hub.clients.get(id)) is not None and holder in room.members]
     if not found:
         raise Reply("no_such_client", f"nobody in {room.name} is called {name}", field="name")
@@ -179,7 +181,8 @@ def _history_read(hub: "Hub", client: Client, room: Room, command: History, resu
     if command.after is not None:
         more = (entries[-1].offset if entries else command.after) < result.newest
     else:
-        more = bool(entries) and entries[0].offset > result.oldest
+        before = result.newest + 1 if command.before is None else command.before
+        more = (entries[0].offset if entries else before) > result.oldest
     page = HistoryPage(id=command.id, room=room.name, epoch=result.epoch, messages=entries, more=more)
     hub.answer(client, page)
 

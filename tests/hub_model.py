@@ -138,7 +138,8 @@ class Model:
         if command.after is not None:
             more = (entries[-1].offset if entries else command.after) < newest
         else:
-            more = bool(entries) and entries[0].offset > 1
+            before = newest + 1 if command.before is None else command.before
+            more = (entries[0].offset if entries else before) > 1
         person.tell(m.HistoryPage(id=command.id, room=room, epoch="", messages=entries, more=more))
 
     def _direct(

@@ -174,7 +174,7 @@ async def test_a_direct_message_reaches_one_client_in_the_room(chat: Chat) -> No
     alice, bob = await chat.join("a", "alice", ONE_ROOM), await chat.join("a", "bob", ONE_ROOM)
     guest, other = await chat.join("a", codec=ONE_ROOM), await chat.join("b", "carol", ONE_ROOM)
     assert await answers(chat, alice, m.Direct(room=HERE, name=" BOB ", text="psst")) == [
-        m.Sent(connections=1, name=" BOB ")
+        m.Sent(connections=1, name="BOB")
     ]
     assert heard(bob) == [m.DirectMessage(sender=sender(alice, "alice"), ts=0, room="a", text="psst")]
     assert await answers(chat, alice, m.Direct(room=HERE, name="guest-c3", text="psst")) == [
