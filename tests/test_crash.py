@@ -25,6 +25,7 @@ async def test_what_was_acknowledged_outlives_twenty_kills(tmp_path: Path) -> No
     settings = {
         "server.port": _free_port(),
         "store.url": f"sqlite:///{tmp_path}/chat.db",
+        "history.max_messages": 1_000_000,
         "limits.messages_per_second": 0,
         "limits.bytes_per_second": 0,
     }
