@@ -34,18 +34,17 @@ class Chat:
     async def publish(self, room: str, *, text: str | None = None, data: Any = None) -> int:
         """Publish a message of the application's own; return its offset once it is in the room log.
 
-        `data` is what JSON can say. Raises `Reply`: `bad_room`, or `unavailable` while the log does not take it.
+        `data` is what JSON can say. Raises `TypeError` or `ValueError` for what is no message, and `Reply`: `bad_room`,
+        `too_long`, or `unavailable` while the log does not take it.
         """
-        if text is None and data is None:
-            raise ValueError("a message has text, data or both")
-        return await self._running.publishing.publish(room_name(room), text, data)
+        return await self._running.publishing.publish(_room_name(room), text, data)
 
     async def erase(self, room: str, offset: int) -> int:
         """Take back the message at `offset`; return the offset of the erasure once it is in the room log.
 
         Raises `Reply`: `bad_room`, `no_such_message`, or `unavailable` while the log does not take it.
         """
-        return await self._running.publishing.erase(room_name(room), offset)
+        return await self._running.publishing.erase(_room_name(room), offset)
 
     @property
     def _running(self) -> Hub:
@@ -88,6 +87,12 @@ class Chat:
         deadline = loop.time() + self.config.server.drain_seconds
         await asyncio.wait([self._hub.publishing.flush()], timeout=self.config.server.drain_seconds / 2)
         await self._handlers.connections.close_all(Close.RESTART, "the server restarts", deadline - loop.time())
+
+
+def _room_name(room: str) -> str:
+    if not isinstance(room, str):
+        raise TypeError(f"room: got {type(room).__name__}, takes a string")
+    return room_name(room)
 
 
 def setup(

@@ -8,7 +8,7 @@ from aiochat.client import Client
 from aiochat.config import Config
 from aiochat.errors import Close, Reply
 from aiochat.joining import PAGE_ENTRIES, Coming, depart, enter
-from aiochat.messages import Join, Limits, Position, Resume, Resumed, Session, Welcome
+from aiochat.messages import Join, Left, Limits, Position, Resume, Resumed, Session, Welcome
 from aiochat.names import room_name
 from aiochat.roomlog import PAGE_BYTES
 from aiochat.sessions import Claims, Sessions
@@ -124,8 +124,7 @@ class _Return:
             coming = Coming(room, name, Join(room=room), since, max_bytes=self._bytes_left, then=self._entered)
             enter(hub, client, coming)
         except Reply as reply:
-            reply.field = "rooms"
-            hub.refuse(client, reply, self._command)
+            hub.answer(client, Left(room=raw, reason=reply.code))
             hub.later(self.next_room)
 
     def _entered(self, size: int) -> None:

@@ -20,7 +20,7 @@ from aiochat.directory import Directory
 from aiochat.errors import Close, Reply
 from aiochat.fanout import FanOut
 from aiochat.greeting import Greeter
-from aiochat.joining import Coming, depart, enter
+from aiochat.joining import Coming, Entrance, depart, enter
 from aiochat.limits import Budget, Strikes
 from aiochat.logqueue import LogQueue
 from aiochat.messages import Command, Error, Event, Join, Left, RoomInfo, Sender
@@ -51,6 +51,7 @@ class Hub:
         self.fanout = FanOut(self)
         self.publishing = Publishing(self)
         self.greeter = Greeter(self, config.security.session_secret.encode() or log.secret)
+        self.entering: dict[tuple[str, str], Entrance] = {}  # by room and client id
         self.behind: dict[tuple[Client, Room], float] = {}  # members not live yet, and until when they may take to be
         self.presence = PresenceBoard(
             config.presence, self.rooms, self._loop.time, self._tell_presence_in, self._release_name

@@ -52,7 +52,7 @@ def enter(hub: "Hub", client: Client, coming: Coming) -> None:
     if joined is None and not client.codec.is_text and len(client.rooms) >= allowed:
         raise Reply("too_many_rooms", f"a client may be in {allowed} rooms at once", field="room")
     client.waiting = True
-    entrance = _Entrance(hub, client, coming)
+    entrance = Entrance(hub, client, coming)
     if joined is not None:
         entrance.called(joined.members[client].name)
     elif coming.name is None:
@@ -75,7 +75,7 @@ def depart(hub: "Hub", client: Client, room: Room, *, is_expected: bool = False)
     hub.forget_if_idle(room)
 
 
-class _Entrance:
+class Entrance:
     """One client on its way into one room."""
 
     def __init__(self, hub: "Hub", client: Client, coming: Coming) -> None:
@@ -85,8 +85,8 @@ class _Entrance:
         self._room = coming.room
         self._since = coming.since
         self._limit = self._usual_limit() if coming.limit is None else coming.limit
-        self._name: str | None = None
-        self._is_ahead = False  # `since` is beyond the newest offset; it may not be any more when the log is read again
+        self.name: str | None = None
+        hub.entering[coming.room, client.id] = self
 
     def _usual_limit(self) -> int:
         if not self._client.codec.is_text:
@@ -95,7 +95,7 @@ class _Entrance:
 
     def called(self, name: str | None) -> None:
         """The directory has given it this name."""
-        self._name = name
+        self.name = name
         if self._since is None:
             read(self._hub, self._room, self._arrived, limit=self._limit)
         else:
@@ -110,26 +110,27 @@ class _Entrance:
         page = Page("", 1, 0, ()) if isinstance(result, StoreError) else result  # people can talk without a history
         if self._since is None:
             self._admit(page.entries)
-            return
-        entries = self._affordable(reversed(page.entries))[::-1]
-        gap = Gap(room=self._room, epoch=page.epoch, offset=page.newest)
-        if self._since.epoch == page.epoch and not self._is_ahead:
-            first = entries[0].offset if entries else page.newest + 1
-            gap = Gap(room=self._room, epoch=page.epoch, from_=self._since.offset + 1, to=first - 1)
-        self._admit(entries, gap)
+        else:  # of another epoch
+            entries = self._affordable(reversed(page.entries))[::-1]
+            self._admit(entries, Gap(room=self._room, epoch=page.epoch, offset=page.newest))
 
     def _caught_up(self, result: Page | StoreError) -> None:
-        """What it missed is known, or its first page, unless the log does not hold that any more."""
+        """What it missed is known, or its first page; what the log holds no more is a gap before it."""
         since = self._since
         if isinstance(result, StoreError):
             self._refused()
-        elif since is None or since.epoch != result.epoch or not result.oldest - 1 <= since.offset <= result.newest:
-            self._is_ahead = since is not None and since.offset > result.newest
+            return
+        if since is None or since.epoch != result.epoch or since.offset > result.newest:
             read(self._hub, self._room, self._arrived, limit=self._limit)
-        else:
-            entries = self._affordable(iter(result.entries))
-            last = entries[-1].offset if entries else since.offset
-            self._admit(entries, recovered=True, more=last < self._hub.room(self._room).delivered)
+            return
+        entries = self._affordable(iter(result.entries))
+        last = entries[-1].offset if entries else since.offset
+        gap = None
+        if since.offset < result.oldest - 1 and (entries or not result.entries):
+            first = entries[0].offset if entries else result.newest + 1
+            gap = Gap(room=self._room, epoch=result.epoch, from_=since.offset + 1, to=first - 1)
+            last = max(last, first - 1)
+        self._admit(entries, gap, recovered=gap is None, more=last < self._hub.room(self._room).delivered)
 
     def _affordable(self, entries: Iterator[Entry]) -> tuple[Entry, ...]:
         """The first ones that make a page, or what `resume` leaves of it to this room."""
@@ -173,7 +174,7 @@ class _Entrance:
                 more=more if is_catching_up else None,
             )
             hub.answer(client, joined)
-        if is_new and self._coming.then is None and self._name != client.name:
+        if is_new and self._coming.then is None and self.name != client.name:
             hub.greeter.give_session(client)  # to come back under this name
         self._done(sum(map(entry_bytes, entries)))
 
@@ -182,8 +183,8 @@ class _Entrance:
         if client.codec.is_text:
             for other in client.rooms:
                 depart(hub, client, other)
-            client.name = self._name
-        sender = Sender(client.id, self._name, client.user)
+            client.name = self.name
+        sender = Sender(client.id, self.name, client.user)
         client.rooms += (room,)
         room.add(client, sender)
         hub.presence.came(room, sender)
@@ -197,15 +198,23 @@ class _Entrance:
             self._hub.answer(self._client, Left(room=self._room, reason="unavailable"))
 
     def _give_up(self, room: Room) -> None:
-        name, id = self._name, self._client.id
-        heir = self._hub.clients.get(id)  # who resumed the session meanwhile has the name, or will have it
-        is_inherited = heir is not None and heir is not self._client and (heir.waiting or heir in room.members)
-        if name is not None and self._client not in room.members and not is_inherited:
-            self._hub.directory.release(room.name, name, id)
+        if self.name is not None and not self._is_inherited(room):
+            self._hub.directory.release(room.name, self.name, self._client.id)
         self._hub.forget_if_idle(room)
         self._done(0)
 
+    def _is_inherited(self, room: Room) -> bool:
+        """Whether the name is, or will be, that of who has resumed the session meanwhile; or of itself, from before."""
+        heir = self._hub.clients.get(self._client.id)
+        if heir in room.members:
+            return room.members[heir].name == self.name
+        entrance = self._hub.entering.get((room.name, self._client.id))
+        return entrance is not None and entrance is not self and entrance.name == self.name
+
     def _done(self, size: int) -> None:
+        place = (self._room, self._client.id)
+        if self._hub.entering.get(place) is self:
+            del self._hub.entering[place]
         if self._coming.then is None:
             self._hub.go_on(self._client)
         else:

@@ -90,7 +90,8 @@ class Tails:
     """All of them: each within `history.tail_messages`, together within `tail_bytes`; those idle for longest go."""
 
     def __init__(self, limits: History) -> None:
-        self._limits = limits
+        self._max_messages = min(limits.tail_messages, limits.max_messages)
+        self._max_bytes = limits.tail_bytes
         self._tails: dict[str, Tail] = {}  # the longest idle first
         self._bytes = 0
 
@@ -108,10 +109,10 @@ class Tails:
         before = tail.bytes
         if entries:
             tail.add(entries, size)
-        while tail.count > self._limits.tail_messages and tail.count > len(entries):
+        while tail.count > self._max_messages and tail.count > len(entries):
             tail.forget_oldest()
         self._bytes += tail.bytes - before
-        while self._bytes > self._limits.tail_bytes and self._tails:
+        while self._bytes > self._max_bytes and self._tails:
             self.forget(next(iter(self._tails)))
 
     def forget(self, room: str) -> None:

@@ -65,7 +65,7 @@ async def test_all_that_was_missed_is_given_in_pages(clock: Clock, tail: int) ->
 
 async def test_a_page_holds_256_kib_at_most(chat: ProgramChat) -> None:
     """And one message in any case."""
-    await chat.publish("a", *["x" * 100 * KIB] * 5)
+    await chat.publish("a", *["x" * 60 * KIB] * 9)
     epoch = (await chat.come("a")).of("joined")[0]["epoch"]
     alice = await chat.come()
     sizes = []
@@ -74,7 +74,7 @@ async def test_a_page_holds_256_kib_at_most(chat: ProgramChat) -> None:
         joined = await page(chat, alice, epoch, offset)
         sizes.append(len(joined["messages"]))
         offset, more = joined["messages"][-1]["offset"], joined["more"]
-    assert sizes == [2, 2, 1]
+    assert sizes == [4, 4, 1]
 
 
 async def test_nothing_is_live_before_the_last_page(chat: ProgramChat) -> None:
@@ -190,16 +190,19 @@ async def test_what_was_trimmed_is_a_gap(clock: Clock) -> None:
     assert (joined["recovered"], joined["more"], joined["offset"]) == (False, False, 50)
 
 
-async def test_the_gap_reaches_to_what_is_given(clock: Clock) -> None:
-    """`limit` makes it larger: what is neither given nor told to be missing would be lost without a word."""
-    chat = ProgramChat(clock, **SMALL)
-    epoch = await filled(chat, 50)
+async def test_all_that_is_still_kept_follows_the_gap(clock: Clock) -> None:
+    """However much that is, page by page; `limit` is for those who come without having been there."""
+    chat = ProgramChat(clock, history={"max_messages": 400, "tail_messages": 10}, queue={"max_messages": 200})
+    epoch = await filled(chat, 421)
     alice = await chat.come()
-    for limit, first in ((3, 48), (0, 51)):
-        alice.ask("join", room="a", since={"epoch": epoch, "offset": 10}, limit=limit)
-        await chat.turn(3)
-        gap, joined = alice.news()
-        assert (gap["from"], gap["to"], offsets(joined["messages"])) == (11, first - 1, list(range(first, 51)))
+    alice.ask("join", room="a", since={"epoch": epoch, "offset": 5}, limit=3)
+    await chat.turn(3)
+    gap, joined = alice.news()
+    assert (gap["from"], gap["to"]) == (6, 21)
+    assert (joined["recovered"], joined["more"]) == (False, True)
+    rest = await page(chat, alice, epoch, joined["messages"][-1]["offset"])
+    assert (rest["recovered"], rest["more"]) == (True, False)
+    assert offsets([*joined["messages"], *rest["messages"]]) == list(range(22, 422))
 
 
 @pytest.mark.parametrize("offset", [0, 3, 1000])

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -110,6 +111,44 @@ async def test_publish_refuses_nothing(app: web.Application) -> None:
     """A message has text, data or both."""
     with pytest.raises(ValueError, match="text, data or both"):
         await app[CHAT].publish("lobby")
+
+
+@pytest.mark.usefixtures("server")
+@pytest.mark.parametrize(
+    ("said", "error"),
+    [
+        ({"text": 5}, "text: got int, takes a string"),
+        ({"text": ""}, "text, data or both"),
+        ({"text": "\ud800"}, "surrogates not allowed"),
+        ({"text": "x" * 65537}, "over limits.max_message_bytes"),
+        ({"data": float("nan")}, "data: takes what JSON can say"),
+        ({"data": b"bytes"}, "data: takes what JSON can say"),
+        ({"data": {1: 2}}, "data: takes what JSON can say"),
+        ({"data": 1 << 60}, "data: takes what JSON can say"),
+        ({"room": 5, "text": "hi"}, "room: got int, takes a string"),
+    ],
+)
+async def test_publish_says_what_is_no_message(app: web.Application, said: dict[str, Any], error: str) -> None:
+    """And whoever publishes beside it is not refused with it."""
+    beside = asyncio.gather(*(app[CHAT].publish("lobby", text=text) for text in ("one", "two")))
+    with pytest.raises((TypeError, ValueError, aiochat.Reply), match=error):
+        await app[CHAT].publish(**{"room": "lobby", **said})
+    assert await beside == [1, 2]
+
+
+@pytest.mark.usefixtures("server")
+async def test_a_message_is_taken_back_by_its_offset(app: web.Application) -> None:
+    """By nothing else: what comes from a URL is a string, and no offset."""
+    chat: Any = app[CHAT]
+    assert await chat.publish("lobby", text="oops") == 1
+    for offset in ("1", True, 1.0, None):
+        with pytest.raises(TypeError, match=r"offset: got .*, takes a whole number"):
+            await chat.erase("lobby", offset)
+    for offset in (0, 2, 1 << 70):
+        with pytest.raises(aiochat.Reply) as refused:
+            await chat.erase("lobby", offset)
+        assert refused.value.code == "no_such_message"
+    assert await chat.erase("lobby", 1) == 2
 
 
 async def test_publish_works_while_the_application_runs(app: web.Application) -> None:

@@ -144,13 +144,13 @@ async def test_256_kib_are_given_in_all(chat: ProgramChat) -> None:
     alice.lose()
     await chat.turn(2)
     for room in rooms:
-        await chat.publish(room, "x" * 100 * KIB, "y" * 50 * KIB)
+        await chat.publish(room, "x" * 50 * KIB, "y" * 50 * KIB)
     again = await back(chat, alice, rooms=seen)
     joined = again.of("joined")
     assert [(each["room"], len(each["messages"]), each["more"]) for each in joined] == [
         ("a", 2, False),
-        ("b", 1, True),
-        ("c", 0, True),
+        ("b", 2, False),
+        ("c", 1, True),
         ("d", 0, True),
     ]
     for each in joined:
@@ -281,14 +281,14 @@ async def test_the_session_goes_on_from_resume_to_resume(chat: ProgramChat) -> N
 
 
 async def test_rooms_that_cannot_be_are_told_and_the_others_joined(chat: ProgramChat) -> None:
-    """Each with the field `rooms`; another epoch is a gap, as with `join`."""
+    """Each is left, with the code of its error; another epoch is a gap, as with `join`."""
     alice = await chat.come("a", "alice")
     (epoch,) = {position["epoch"] for position in positions(alice).values()}
     rooms = {"a b": {"epoch": "x", "offset": 1}, "b": {"epoch": "x", "offset": 1}, "A": {"epoch": epoch, "offset": 0}}
     again = await back(chat, alice, rooms=rooms)
     told = again.news()
-    assert [event["type"] for event in told] == ["resumed", "error", "gap", "joined", "joined", "session"]
-    assert (told[1]["code"], told[1]["field"]) == ("bad_room", "rooms")
+    assert [event["type"] for event in told] == ["resumed", "left", "gap", "joined", "joined", "session"]
+    assert (told[1]["room"], told[1]["reason"]) == ("a b", "bad_room")
     assert [event["room"] for event in told[2:5]] == ["b", "b", "a"]
 
 
@@ -334,3 +334,22 @@ async def test_one_that_is_lost_while_it_resumes_leaves_nothing(chat: ProgramCha
     last.lose()
     await chat.later(clock, 60)
     assert (chat.hub.clients, chat.hub.rooms, chat.hub.directory.holders("a", "alice")) == ({}, {}, ())
+
+
+async def test_a_name_that_nobody_comes_to_is_free_again(chat: ProgramChat, clock: Clock) -> None:
+    """The old connection was about to have it; who resumes comes into the room without a name."""
+    alice = await chat.come()
+    chat.log.is_held = True
+    alice.ask("join", room="a", name="al")
+    await chat.turn(2)
+    again = await chat.come()
+    again.ask("resume", token=alice.token, rooms={"a": {"epoch": "x", "offset": 0}})
+    await chat.turn(2)
+    chat.log.is_held = False
+    chat.log.answer(100)
+    await chat.turn(6)
+    assert "name" not in again.of("joined")[0]
+    again.leave()
+    await chat.later(clock, 60)
+    assert not chat.hub.entering
+    assert (await chat.come("a", "al")).of("joined")[0]["name"] == "al"

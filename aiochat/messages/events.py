@@ -102,7 +102,7 @@ class Joined(Answer, frozen=True, kw_only=True):
 
 class Left(Answer, frozen=True, kw_only=True):
     """`reason` is there where the server took the client out: `stalled`, who did not ask on while catching up, or
-    `unavailable`, when the log could not be read at a `resume`.
+    at a `resume`, the code of the error: `unavailable` when the log could not be read, `bad_room` and so on.
     """
 
     room: str
