@@ -104,8 +104,8 @@ def pinned(cores: frozenset[int]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def running(server: Server, cores: Cores, environment: Mapping[str, str]) -> Iterator[Running]:
-    """The server on a free port, accepting connections; gone afterwards, whatever happens."""
+def running(server: Server, cores: Cores, environment: Mapping[str, str], *, show: bool = False) -> Iterator[Running]:
+    """The server on a free port, accepting connections; gone afterwards, whatever happens. `show` its last line."""
     port = _free_port()
     with tempfile.TemporaryFile() as log:
         with pinned(cores.server):
@@ -119,6 +119,9 @@ def running(server: Server, cores: Cores, environment: Mapping[str, str]) -> Ite
                 process.wait(STOP_SECONDS)
             process.kill()
             process.wait()
+            if show:
+                log.seek(0)
+                print(log.read().decode(errors="replace").strip().rpartition("\n")[2])
 
 
 def _start(command: list[str], environment: Mapping[str, str], log: IO[bytes]) -> subprocess.Popen[bytes]:
