@@ -18,7 +18,6 @@ class Close(IntEnum):
     TOO_BIG = 1009
     INTERNAL_ERROR = 1011
     RESTART = 1012
-    OVERLOADED = 1013
     SLOW = 4000
     SILENT = 4001
     BAD_REQUEST = 4400

@@ -24,7 +24,6 @@ _PAGE_HEADERS: Final = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-cache",
 }
-_OURS: Final = "aiochat."
 _TOKEN: Final = "bearer."
 _WEBSOCKET_VERSION: Final = "13"  # RFC 6455 section 4.4
 _RETRY_SECONDS: Final = 5
@@ -91,7 +90,7 @@ class Handlers:
         try:
             room, name = _room_and_name(request, codec)
         except Reply as reply:
-            if not _offers_ours(request):
+            if not _offered(request):
                 return self._refuse(request, _Refused(400, reply.code, reply.reason))
             return await self._upgrade(request, codec, reply, None)
         return await self._upgrade(request, codec, room, name)
@@ -190,10 +189,6 @@ def _offered(request: web.Request) -> list[str]:
         return []
     values = ",".join(request.headers.getall(hdrs.SEC_WEBSOCKET_PROTOCOL))
     return [name for value in values.split(",") if (name := value.strip()) and not name.startswith(_TOKEN)]
-
-
-def _offers_ours(request: web.Request) -> bool:
-    return any(name.startswith(_OURS) for name in _offered(request))
 
 
 def _codec_of(request: web.Request) -> Codec:

@@ -1,5 +1,7 @@
 """What is JSON's own: text messages, lines, and what its syntax lets in."""
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,6 +22,12 @@ def refused(payload: bytes) -> str:
     assert isinstance(reply, Reply)
     assert reply.code == "bad_message"
     return reply.reason
+
+
+def sendable(reply: Reply) -> bool:
+    """Whether the event that is made of it is text."""
+    event = m.Error(code=reply.code, reason=reply.reason, field=reply.field, command=reply.command, id=reply.id)
+    return bool(codec.encode_event(event))
 
 
 @pytest.mark.parametrize(
@@ -49,8 +57,8 @@ def test_one_object_or_several_lines(payload: bytes, commands: list[m.Command]) 
         (b'{"type":"ping",}', "expected a JSON object: trailing comma in object (byte 15)"),
         (b'{"type":"ping"} {"type":"ping"}', "expected a JSON object: trailing characters"),
         (b'[{"type":"ping"}]', "expected an object with a type"),
-        (b'{"type":"call","method":"m","data":NaN}', "expected a JSON object: invalid character (byte 35)"),
-        (b'{"type":"call","method":"m","data":-Infinity}', "expected a JSON object: invalid character (byte 36)"),
+        (b'{"type":"call","method":"m","data":nan}', "expected a JSON object: invalid character (byte 39)"),
+        (b'{"type":"call","method":"m","data":-inf}', "expected a JSON object: invalid character (byte 36)"),
         (b'\xef\xbb\xbf{"type":"ping"}', "expected a JSON object: invalid character (byte 0)"),
     ],
 )
@@ -72,6 +80,95 @@ def test_a_number_that_others_cannot_hold_is_refused(number: bytes) -> None:
 def test_lone_surrogates_are_refused(field: bytes, surrogate: bytes) -> None:
     """They are no text: UTF-8 has no bytes for them."""
     assert refused(b'{"type":"publish",' + field % surrogate + b"}")
+
+
+UNICODE = "expected Unicode without lone surrogates, which are halves of a character"
+NESTED = b"[" * 5000 + b"]" * 5000
+
+
+@pytest.mark.parametrize(
+    ("payload", "field", "reason"),
+    [
+        (b'{"type":"publish","id":7,"room":"r","text":"\\ud83d"}', "text", f"text: {UNICODE}"),
+        (b'{"type":"publish","text":"\\ud83d","id":7,"room":"r"}', "text", f"text: {UNICODE}"),
+        (b'{\n "type":"publish",\n "id":7,\n "text":"\\ud83d"\n}', "text", f"text: {UNICODE}"),
+        (b'{"type":"publish","id":7,"room":7,"text":"\\ud83d"}', "text", f"text: {UNICODE}"),
+        (b'{"type":"publish","id":7,"data":[1180591620717411303424,"\\udc00"]}', "data", f"data: {UNICODE}"),
+        (b'{"type":"publish","id":7,"data":{"\\ud83d":1}}', "data", f"data: {UNICODE}"),
+        (b'{"type":"publish","id":7,"mood":"\\ud83d"}', None, UNICODE),
+        (b'{"type":"publish","id":7,"\\ud83d":""}', None, UNICODE),
+        (b'{"type":"publish","id":7,"data":NaN}', "data", "data: expected what JSON can say: "),
+        (b'{"type":"publish","id":7,"data":{"a":[-Infinity]}}', "data", "data: expected what JSON can say: "),
+        (b'{"type":"publish","id":7,"text":Infinity}', "text", "text: expected a string"),
+        (b'{"type":"publish","id":7,"mood":NaN}', None, "expected what JSON can say: "),
+    ],
+)
+def test_what_is_malformed_only_within_a_field_is_refused_with_its_id(
+    payload: bytes, field: str | None, reason: str
+) -> None:
+    """JavaScript escapes an emoji cut in half like this, and a client that waits for the answer has to get it."""
+    (reply,) = codec.decode(payload, False)
+    assert isinstance(reply, Reply)
+    assert (reply.code, reply.command, reply.id, reply.field) == ("bad_message", "publish", 7, field)
+    assert reply.reason.startswith(reason)
+
+
+@pytest.mark.parametrize(
+    ("payload", "code", "field", "id"),
+    [
+        (b'{"type":"ping","id":"\\ud83d"}', "bad_message", "id", None),
+        (b'{"type":"\\ud83d","id":7}', "bad_message", "type", 7),
+        (b'{"type":NaN,"id":7}', "bad_message", "type", 7),
+        (b'{"id":7,"text":"\\ud83d"}', "bad_message", None, 7),
+        (b'{"type":"ping","id":NaN}', "bad_message", "id", None),
+        (b'{"type":"future","id":7,"text":"\\ud83d"}', "unknown_type", "type", 7),
+        (b'{"type":"publish","id":7,"text":"\\ud83d","data":%s}' % NESTED, "bad_message", None, None),
+        (b'{"type":"publish","id":7,"data":%s,"text":"\\ud83d"}' % NESTED, "bad_message", "data", None),
+    ],
+)
+def test_a_refusal_has_no_half_of_a_character_itself(
+    payload: bytes, code: str, field: str | None, id: int | None
+) -> None:
+    """Whatever it names can be sent."""
+    (reply,) = codec.decode(payload, False)
+    assert isinstance(reply, Reply)
+    assert (reply.code, reply.field, reply.id) == (code, field, id)
+    assert sendable(reply)
+
+
+def test_a_lone_surrogate_spoils_one_line_of_several() -> None:
+    """The commands around it go through, and it is the one with the id that is refused."""
+    before, refusal, after = codec.decode(
+        b'{"type":"ping","id":1}\n{"type":"leave","id":2,"room":"\\ud83d"}\n{"type":"ping","id":3}', False
+    )
+    assert (before, after) == (m.Ping(id=1), m.Ping(id=3))
+    assert isinstance(refusal, Reply)
+    assert (refusal.command, refusal.id, refusal.field) == ("leave", 2, "room")
+
+
+JSON_LIKE = st.recursive(
+    st.none() | st.integers() | st.floats() | st.text(st.characters()),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(st.characters(), max_size=3), inner, max_size=3)
+    ),
+    max_leaves=5,
+)
+
+
+@given(
+    st.fixed_dictionaries(
+        {"type": st.sampled_from(["publish", "call", "ping", "\ud83d"])},
+        optional=dict.fromkeys(("id", "room", "text", "data", "method", "mood"), JSON_LIKE),
+    )
+)
+def test_whatever_python_writes_as_json_is_a_command_or_refused(value: dict[str, object]) -> None:
+    """With lone surrogates and NaN anywhere: what is refused can be told, what is taken can be encoded."""
+    (result,) = codec.decode(json.dumps(value).encode(), False)
+    if isinstance(result, Reply):
+        assert sendable(result)
+    else:
+        assert isinstance(result, m.Command)
+        assert codec.encode_command(result)
 
 
 def test_surrogate_pairs_are_characters() -> None:

@@ -1,7 +1,8 @@
 """`aiochat.v1.json`: JSON in text messages, one object or several joined by line feeds, both ways."""
 
+import json
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -19,11 +20,21 @@ def _lines(payload: bytes) -> list[bytes]:
     try:
         _is_one_value(payload)
     except Exception:
-        return [line for line in payload.split(b"\n") if line and not line.isspace()]
+        lines = [line for line in payload.split(b"\n") if line and not line.isspace()]
+        return [payload] if len(lines) > 1 and _read_loosely(payload) else lines
     return [payload]
 
 
-_COMMANDS: Final = CommandReader(msgspec.json.Decoder, _lines, "a JSON object")
+def _read_loosely(payload: bytes) -> dict[str, Any]:
+    """The object, with the lone surrogates that JavaScript writes, and NaN; nothing where it is none even so."""
+    try:
+        value = json.loads(payload.decode(), parse_constant=complex)  # which JSON cannot say
+    except (ValueError, RecursionError):
+        return {}
+    return value if type(value) is dict else {}
+
+
+_COMMANDS: Final = CommandReader(msgspec.json.Decoder, _lines, "a JSON object", _read_loosely)
 _EVENTS: Final = EventReader(msgspec.json.Decoder)
 
 

@@ -3,9 +3,11 @@
 Nothing that a client sends raises; what it sent is never repeated to it, but for the names of fields.
 """
 
+import json
 import math
 import re
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, Final, Protocol, Union
 
 import msgspec
@@ -19,6 +21,9 @@ ANY_EVENT: Final[Any] = Union[EVENTS]  # noqa: UP007
 _EVENT_TAGS: Final = frozenset(map(tag_of, EVENTS))
 _WITH_DATA: Final = frozenset((Publish, Direct, Call))
 _MAX_REFUSED: Final = 100  # of one message, so that 64 KiB of rubbish take no 70 ms; the hub bears 20 bad ones a minute
+
+_FIELDS: Final = frozenset({"type"}.union(*EXPECTED.values()))
+_UNICODE: Final = "Unicode without lone surrogates, which are halves of a character"
 
 _SCALARS: Final = frozenset((str, int, float, bool, type(None)))
 _KINDS: Final = _SCALARS | {list, dict}
@@ -41,6 +46,10 @@ class _Typed(msgspec.Struct):
 
 class _Numbered(msgspec.Struct):
     id: Id
+
+
+_AS_TYPED: Final = partial(msgspec.convert, type=_Typed)
+_AS_NUMBERED: Final = partial(msgspec.convert, type=_Numbered)
 
 
 def is_json(data: Any) -> bool:
@@ -80,16 +89,22 @@ class CommandReader:
     """Reads the commands of one encoding.
 
     `split` takes a message that is not one command apart, as far as it can be; `wanted` names what it should hold.
+    `read_loosely` gives the fields of what is malformed only within them, if it can: a refusal is of use with its id.
     """
 
     def __init__(
-        self, decoder: Callable[[Any], Decoder], split: Callable[[bytes], Iterable[bytes]], wanted: str
+        self,
+        decoder: Callable[[Any], Decoder],
+        split: Callable[[bytes], Iterable[bytes]],
+        wanted: str,
+        read_loosely: Callable[[bytes], dict[str, Any]] = lambda value: {},
     ) -> None:
         self._decode = decoder(ANY_COMMAND).decode
         self._typed = decoder(_Typed).decode
         self._numbered = decoder(_Numbered).decode
         self._split = split
         self._wanted = wanted
+        self._read_loosely = read_loosely
 
     def read(self, payload: bytes) -> Sequence[Command | Reply]:
         """The commands in a message, a `Reply` in the place of each that cannot be understood."""
@@ -126,8 +141,10 @@ class CommandReader:
     def _refusal(self, value: bytes, error: Exception) -> Reply:
         tag = _field(self._typed, value, "type")
         id = _field(self._numbered, value, "id")
+        if tag is None and id is None and (refusal := _malformed_within(self._read_loosely(value))):
+            return refusal
         if tag is not None and tag not in EXPECTED:
-            return Reply("unknown_type", "there is no command of this type", field="type", id=id)
+            return _unknown(id)
         if isinstance(error, msgspec.ValidationError):
             return _invalid(str(error), tag, id)
         if isinstance(error, RecursionError) or "hashable" in str(error):  # nothing else in a command is nested
@@ -138,7 +155,33 @@ class CommandReader:
         return _bad(f"{self._wanted}: {fault[:1].lower()}{fault[1:]}", None, tag, id)
 
 
-def _field(decode: Callable[[Any], Any], value: str | bytes, name: str) -> Any:
+def _malformed_within(fields: dict[str, Any]) -> Reply | None:
+    """The refusal of what JSON cannot say, though Python can, with who asked; `None` where there is no such thing."""
+    first = _fault(fields)
+    if first is None:
+        return None
+    known = {name: fields[name] for name in _FIELDS & fields.keys()}
+    faults = {name: fault for name, value in known.items() if (fault := _fault(value))}
+    sound = {name: value for name, value in known.items() if name not in faults}
+    tag = _field(_AS_TYPED, sound, "type")
+    id = _field(_AS_NUMBERED, sound, "id")
+    if tag is not None and tag not in EXPECTED:
+        return _unknown(id)
+    expected = EXPECTED.get(tag or "", {"type": "the name of a command"})
+    field = next((name for name in expected if name in faults), None)
+    wanted = _UNICODE if faults.get(field or "", first) is UnicodeEncodeError else expected.get(field or "", DATA)
+    return _bad(wanted, field, tag, id)
+
+
+def _fault(value: Any) -> type[Exception] | None:
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except Exception as error:
+        return type(error)
+    return None
+
+
+def _field(decode: Callable[[Any], Any], value: Any, name: str) -> Any:
     try:
         return getattr(decode(value), name)
     except Exception:
@@ -156,6 +199,10 @@ def _invalid(complaint: str, tag: str | None, id: str | int | None) -> Reply:
     if not expected:
         expected = "the name of a command" if field == "type" else "an object with a type"
     return _bad(expected + (", but it is missing" if missing else ""), field or None, tag, id)
+
+
+def _unknown(id: str | int | None) -> Reply:
+    return Reply("unknown_type", "there is no command of this type", field="type", id=id)
 
 
 def _bad(expected: str, field: str | None, tag: str | None, id: str | int | None) -> Reply:

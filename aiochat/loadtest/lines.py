@@ -15,7 +15,6 @@ MARKER: Final = b"~"
 TEXT_CODEC: Final = "text"
 JSON_CODEC: Final = "json"
 CODECS: Final = (TEXT_CODEC, JSON_CODEC)
-KEY_BYTES: Final = 5  # marker and sender: what each line of one sender, and no other text, begins with
 _FIELDS: Final = struct.Struct(">HIQ")
 HEAD_BYTES: Final = len(MARKER) + 2 * _FIELDS.size
 MAX_SENDERS: Final = 1 << 16
