@@ -2,7 +2,7 @@
 
 import asyncio
 
-from aiochat.messages import Ack, Join, Message, Presence, Publish
+from aiochat.messages import Ack, Join, Left, Message, Presence, Publish
 from aiochat.sdk import CaughtUp
 from tests.scripted import (
     Script,
@@ -71,6 +71,16 @@ async def test_what_is_in_no_log_is_dropped_far_beyond_the_bounds(script: Script
         await until_heard(chat, peer)
         await chat.close()
         assert len([event async for event in chat]) == 20
+
+
+async def test_that_it_is_out_of_a_room_is_told_in_any_case(script: Script) -> None:
+    """There are no more of these than rooms."""
+    async with chatting(script, max_events=10) as (chat, peer, _):
+        await peer.tell(*(Presence(room="lobby", members=number) for number in range(100)))
+        await peer.tell(Left(room="lobby", reason="forbidden"))
+        await until_heard(chat, peer)
+        await chat.close()
+        assert [event async for event in chat][-1] == Left(room="lobby", reason="forbidden")
 
 
 async def test_the_bound_holds_in_bytes_too(script: Script) -> None:

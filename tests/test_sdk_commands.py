@@ -1,14 +1,31 @@
 """What the Python client does with what it is asked: acks, keys, refusals; against a server with a script."""
 
 import asyncio
+import math
+from typing import Any, Final
 
 import msgspec
 import pytest
 
 from aiochat.errors import Reply
-from aiochat.messages import Ack, Call, Direct, Gap, History, HistoryPage, Join, Publish, Resume, Typing
+from aiochat.messages import Ack, Call, Direct, Gap, History, HistoryPage, Join, Publish, Resume, Session, Typing
 from aiochat.sdk import ChatClosed, Disconnected, Interrupted
-from tests.scripted import LIMITS, Script, break_off, chatting, joined, message, messages, next_of, refused
+from aiochat.sdk.encoding import encoded
+from aiochat.sdk.link import CODECS
+from aiochat.sdk.pace import cost
+from tests.scripted import (
+    LIMITS,
+    Script,
+    break_off,
+    chatting,
+    joined,
+    message,
+    messages,
+    next_of,
+    position,
+    refused,
+    until_heard,
+)
 
 
 async def test_a_publish_is_acknowledged_under_its_key(script: Script) -> None:
@@ -65,6 +82,22 @@ async def test_after_a_lost_session_and_a_gap_nobody_knows(script: Script) -> No
         await back.tell(refused(await back.hear(Resume), "session_lost"))
         join = await back.hear(Join)
         await back.tell(Gap(room="lobby", epoch="x", offset=0), joined(join, epoch="x", recovered=False, more=False))
+        with pytest.raises(Interrupted):
+            await publishing
+
+
+async def test_after_a_lost_session_nobody_knows_of_a_room_that_was_being_joined(script: Script) -> None:
+    """Its publisher is told so at once: the new join tells nothing of what was said there before."""
+    async with chatting(script) as (chat, peer, _), asyncio.timeout(5):
+        joining = asyncio.create_task(chat.join("kitchen"))
+        publishing = asyncio.create_task(chat.publish("kitchen", "one"))
+        await peer.hear(Join)
+        await peer.hear(Publish)
+        back = await break_off(chat, peer, script)
+        await back.tell(refused(await back.hear(Resume), "session_lost"))
+        await back.tell(joined(await back.hear(Join), offset=5, recovered=True, more=False))
+        await back.tell(joined(await back.hear(Join)))
+        assert (await joining).room == "kitchen"
         with pytest.raises(Interrupted):
             await publishing
 
@@ -150,6 +183,73 @@ async def test_what_is_too_long_is_not_even_sent(script: Script) -> None:
         await publishing
 
 
+async def test_what_is_too_long_for_the_server_that_came_back_is_given_up(script: Script) -> None:
+    """It may be in the log if it was sent; and what was not is refused, also where it waits for its turn."""
+    limits = msgspec.structs.replace(LIMITS, message_bytes=500)
+    async with chatting(script, max_unanswered=2) as (chat, peer, _), asyncio.timeout(5):
+        sent = asyncio.create_task(chat.publish("lobby", "x" * 500))
+        await peer.hear(Publish)
+        peer.reset()
+        await next_of(chat, Disconnected)
+        unsent, waiting = (asyncio.create_task(chat.publish("lobby", "x" * 500)) for _ in range(2))
+        back = await script.connection()
+        await back.welcome(limits=limits)
+        await back.take_back(joined(None, offset=5, recovered=True, more=False))
+        with pytest.raises(Interrupted):
+            await sent
+        for publishing in (unsent, waiting):
+            with pytest.raises(Reply, match="more than the 500") as reply:
+                await publishing
+            assert reply.value.code == "too_long"
+        after = asyncio.create_task(chat.publish("lobby", "x"))
+        assert (await back.acknowledge(6)).text == "x"
+        await after
+
+
+async def test_a_resume_that_is_too_long_is_not_sent(script: Script) -> None:
+    """The client begins anew rather than have the server end the chat for it."""
+    async with chatting(script) as (chat, peer, _):
+        await peer.tell(Session("t" * 500, 600_000))
+        await until_heard(chat, peer)
+        back = await break_off(chat, peer, script, msgspec.structs.replace(LIMITS, message_bytes=500))
+        assert (await back.hear(Join)).since == position(5)
+
+
+_CYCLE: Final[list[Any]] = []
+_CYCLE.append(_CYCLE)
+
+
+@pytest.mark.parametrize("codec", ["json", "msgpack"])
+@pytest.mark.parametrize(
+    "data",
+    [math.nan, b"bytes", {1: 2}, (1, 2), {"a": [2**53]}, object(), _CYCLE, ["\ud800"], {"\ud800": 1}],
+    ids=["nan", "bytes", "key", "tuple", "integer", "object", "cycle", "surrogate", "surrogate key"],
+)
+def test_data_that_json_cannot_say_is_refused_before_it_is_sent(codec: str, data: Any) -> None:
+    """The caller would be surprised by what came of it; all that carries data is looked at."""
+    for command in (Publish(room="lobby", data=data), Direct(client="c", data=data), Call(method="m", data=data)):
+        with pytest.raises(Reply, match="data: expected") as reply:
+            encoded(CODECS[codec], command)
+        assert (reply.value.code, reply.value.field) == ("bad_message", "data")
+
+
+@pytest.mark.parametrize("text", ["\ud800", b"bytes"], ids=["surrogate", "bytes"])
+async def test_text_that_cannot_be_said_is_refused_before_it_is_sent(script: Script, text: Any) -> None:
+    """And the chat goes on."""
+    async with chatting(script) as (chat, peer, _):
+        for asking in (chat.publish("lobby", text), chat.direct(text, client="c"), chat.publish("lobby", data=[text])):
+            with pytest.raises(Reply) as reply:
+                await asking
+            assert reply.value.code == "bad_message"
+            assert reply.value.field in {"text", "data"}
+        with pytest.raises(Reply) as reply:
+            await chat.rename("lobby", "\ud800")
+        assert reply.value.field == "name"
+        publishing = asyncio.create_task(chat.publish("lobby", "x", data={"a": [1, None, 2.5]}))
+        assert (await peer.acknowledge(6)).data == {"a": [1, None, 2.5]}
+        await publishing
+
+
 async def test_a_publish_that_is_given_up_is_not_sent_again(script: Script) -> None:
     """A deadline of the caller's takes it back."""
     async with chatting(script) as (chat, peer, _):
@@ -198,3 +298,8 @@ async def test_typing_is_told_without_waiting(script: Script) -> None:
         peer.reset()
         await next_of(chat, Disconnected)
         await chat.typing("lobby")
+
+
+def test_resuming_costs_what_the_server_counts_for_it() -> None:
+    """Ten times a publish, like a page; else the budgets would drift apart."""
+    assert (cost(Resume(token="t")), cost(Publish(room="lobby"))) == (10, 1)

@@ -115,6 +115,34 @@ async def test_the_token_is_shown_anew_on_each_connection(script: Script) -> Non
         assert back.request.query_string == ""
 
 
+async def test_a_token_that_cannot_be_had_ends_the_opening(script: Script) -> None:
+    """As what its function raised."""
+
+    async def token() -> str:
+        raise LookupError("no token today")
+
+    with pytest.raises(LookupError, match="no token today"):
+        await aiochat.connect(script.url, token=token).open()
+
+
+async def test_a_token_that_cannot_be_had_now_is_a_break(script: Script) -> None:
+    """Once the chat has begun: it backs off, and asks again."""
+    tokens: list[str | Exception] = ["third", LookupError("no token today"), LookupError("nor now"), "first"]
+
+    async def token() -> str:
+        shown = tokens.pop()
+        if isinstance(shown, Exception):
+            raise shown
+        return shown
+
+    async with chatting(script, token=token) as (chat, peer, naps), asyncio.timeout(5):
+        back = await break_off(chat, peer, script)
+        assert back.request.headers["Authorization"] == "Bearer third"
+        await back.take_back(joined(None, offset=5, recovered=True, more=False))
+        assert (await next_of(chat, Connected)).resumed
+        assert naps.seconds == [1.0, 2.0, 4.0]
+
+
 async def test_its_own_close_is_a_good_end(script: Script) -> None:
     """The server hears 1000, what came can still be taken, and the iteration just ends."""
     async with chatting(script) as (chat, peer, _):
@@ -162,6 +190,27 @@ async def test_an_http_session_of_the_callers_is_used_and_left_open(script: Scri
         async with chatting(script, session=session) as (_, peer, _):
             assert peer.request.headers["X-Team"] == "blue"
         assert not session.closed
+
+
+@pytest.mark.parametrize("url", ["lobby", "127.0.0.1:8080/ws", "localhost:8080", "ftp://127.0.0.1/ws", "ws:///ws", ""])
+async def test_a_url_that_is_none_is_told_what_one_looks_like(url: str) -> None:
+    """Before anything is connected."""
+    with pytest.raises(ValueError, match="url: expected one like ws://HOST:PORT/ws"):
+        aiochat.connect(url)
+
+
+@pytest.mark.parametrize("status", [200, 404, 426])
+async def test_where_there_is_no_web_socket_one_is_told_what_a_url_looks_like(script: Script, status: int) -> None:
+    """The path is easily forgotten."""
+    script.refusals.append(web.Response(status=status))
+    with pytest.raises(ChatClosed, match=rf"a chat's URL is like ws://HOST:PORT/ws \({status}\)"):
+        await aiochat.connect(script.url).open()
+
+
+async def test_one_room_needs_no_list(script: Script) -> None:
+    """Its letters are no rooms."""
+    async with chatting(script, rooms="lobby") as (chat, _, _):
+        assert chat.rooms == ("lobby",)
 
 
 async def test_what_cannot_be_is_refused_before_anything_is_connected() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 
 import msgspec
+import pytest
 
 from aiochat.messages import Erased, Gap, Join, Left, Resume, Session
 from aiochat.sdk import CaughtUp, Connected
@@ -99,6 +100,19 @@ async def test_a_room_that_the_log_cannot_give_now_is_asked_for_again(script: Sc
         await publishing
 
 
+@pytest.mark.parametrize("reason", ["bad_room", "forbidden", "too_many_rooms"])
+async def test_a_room_that_is_refused_when_resuming_is_left(script: Script, reason: str) -> None:
+    """It counts as told: what is asked does not wait for it, and it is not asked for again."""
+    async with chatting(script) as (chat, peer, _), asyncio.timeout(5):
+        back = await break_off(chat, peer, script)
+        publishing = asyncio.create_task(chat.publish("lobby", "one"))
+        await back.take_back(Left(room="lobby", reason=reason))
+        assert await next_of(chat, Left) == Left(room="lobby", reason=reason)
+        assert chat.rooms == ()
+        await back.acknowledge(7)
+        await publishing
+
+
 async def test_who_is_taken_out_as_stalled_comes_in_again(script: Script) -> None:
     """From where it was; the caller notices nothing."""
     async with chatting(script) as (chat, peer, _):
@@ -118,6 +132,46 @@ async def test_a_gap_is_told_before_what_follows_it(script: Script) -> None:
         await back.take_back(gap, joined(None, *messages(41, 42), recovered=False, more=False))
         events = await events_until(chat, lambda event: isinstance(event, CaughtUp))
         assert events[1:] == [gap, *messages(41, 42), CaughtUp("lobby", 2)]
+
+
+async def test_after_a_gap_it_asks_on_for_what_the_log_still_holds(script: Script) -> None:
+    """The gap comes first, then page after page without another."""
+    gap = Gap(room="lobby", epoch="e", from_=6, to=40)
+    async with chatting(script) as (chat, peer, _), asyncio.timeout(5):
+        back = await break_off(chat, peer, script)
+        await back.take_back(gap, joined(None, *messages(41, 42), offset=45, recovered=False, more=True))
+        join = await back.hear(Join)
+        assert join.since == position(42)
+        await back.tell(joined(join, *messages(43, 45), recovered=True, more=False), message(46))
+        events = await events_until(chat, lambda event: told([event]) == [46])
+        assert events[1:] == [gap, *messages(41, 45), CaughtUp("lobby", 5), message(46)]
+
+
+async def test_after_a_gap_without_a_page_it_asks_on_as_well(script: Script) -> None:
+    """From where the gap ends: `resume` has had no room for a page."""
+    gap = Gap(room="lobby", epoch="e", from_=6, to=40)
+    async with chatting(script) as (chat, peer, _), asyncio.timeout(5):
+        back = await break_off(chat, peer, script)
+        await back.take_back(gap, joined(None, offset=42, recovered=False, more=True))
+        join = await back.hear(Join)
+        assert join.since == position(40)
+        await back.tell(joined(join, *messages(41, 42), recovered=True, more=False))
+        events = await events_until(chat, lambda event: isinstance(event, CaughtUp))
+        assert events[1:] == [gap, *messages(41, 42), CaughtUp("lobby", 2)]
+
+
+async def test_a_join_from_a_position_asks_on_after_a_gap(script: Script) -> None:
+    """As after a break."""
+    gap = Gap(room="lobby", epoch="e", from_=3, to=3)
+    async with chatting(script, rooms=[]) as (chat, peer, _), asyncio.timeout(5):
+        joining = asyncio.create_task(chat.join("lobby", since=position(2)))
+        page = joined(await peer.hear(Join), message(4), offset=5, recovered=False, more=True)
+        await peer.tell(gap, page)
+        await joining
+        join = await peer.hear(Join)
+        await peer.tell(joined(join, message(5), recovered=True, more=False))
+        events = await events_until(chat, lambda event: isinstance(event, CaughtUp))
+        assert events[2:] == [gap, *messages(4, 5), CaughtUp("lobby", 2)]
 
 
 async def test_a_log_that_began_anew_is_told_from_its_beginning(script: Script) -> None:

@@ -27,6 +27,7 @@ has not any more. Events are those of `aiochat.messages`, and `Connected`, `Disc
 """
 
 from collections.abc import Iterable
+from typing import Final
 
 import aiohttp
 from yarl import URL
@@ -35,7 +36,7 @@ from aiochat.names import room_name
 from aiochat.sdk.backoff import Backoff
 from aiochat.sdk.client import ChatClient
 from aiochat.sdk.events import CaughtUp, ChatClosed, ChatEvent, Connected, Disconnected, Interrupted
-from aiochat.sdk.link import CODECS
+from aiochat.sdk.link import CODECS, URL_SHAPE
 from aiochat.sdk.session import Options, Token
 
 __all__ = [
@@ -50,12 +51,14 @@ __all__ = [
     "connect",
 ]
 
+_SCHEMES: Final = {"ws", "wss", "http", "https"}
+
 
 def connect(  # noqa: PLR0913 - each has its default, and is given by name
     url: str | URL,
     *,
     name: str | None = None,
-    rooms: Iterable[str] = (),
+    rooms: str | Iterable[str] = (),
     codec: str = "json",
     token: Token = None,
     session: aiohttp.ClientSession | None = None,
@@ -75,16 +78,17 @@ def connect(  # noqa: PLR0913 - each has its default, and is given by name
     `max_unanswered` is how many commands may be under way; who asks more waits.
 
     The first connection is tried once; `backoff` says how the client comes back after it. Raises `ValueError` for a
-    codec that there is not, `Reply` for a room's name that cannot be.
+    codec that there is not and a URL that is none, `Reply` for a room's name that cannot be.
     """
     if codec not in CODECS:
         raise ValueError(f"codec: got {codec!r}, takes {' or '.join(map(repr, CODECS))}")
-    where = URL(url)
+    where = _address(url)
     named = [where.query["room"]] if "room" in where.query else []
+    wanted = [rooms] if isinstance(rooms, str) else [*rooms]
     options = Options(
         url=where.without_query_params("room", "name"),
         name=where.query.get("name") if name is None else name,
-        rooms=tuple(dict.fromkeys(map(room_name, [*rooms] or named))),
+        rooms=tuple(dict.fromkeys(map(room_name, wanted or named))),
         codec=codec,
         token=token,
         session=session,
@@ -95,3 +99,13 @@ def connect(  # noqa: PLR0913 - each has its default, and is given by name
         backoff=backoff or Backoff(),
     )
     return ChatClient(options)
+
+
+def _address(url: str | URL) -> URL:
+    try:
+        where = URL(url)
+    except (ValueError, TypeError):
+        where = URL()
+    if where.scheme not in _SCHEMES or not where.host:
+        raise ValueError(f"url: expected one like {URL_SHAPE}")
+    return where

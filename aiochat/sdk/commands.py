@@ -1,11 +1,11 @@
 """What the caller asked and the server has not answered yet: in order, bounded, and asked again after a break."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from heapq import heappop, heappush
 
 from aiochat.errors import Reply
-from aiochat.messages import Ack, Answer, Call, Command, Direct, Error, Join, Message, Position, Publish
+from aiochat.messages import Ack, Answer, Call, Command, Direct, Error, Join, Limits, Message, Position, Publish
 from aiochat.sdk.events import Interrupted
 
 _KEY_SHARE = 0.9  # of the time for which the server knows a key: what is sent again has a way to go
@@ -37,7 +37,8 @@ class Commands:
     """`retry_seconds`: for how long one that the server refuses for now is asked again before its caller is told."""
 
     def __init__(self, most: int, retry_seconds: float, time: Callable[[], float]) -> None:
-        self.key_seconds = 0.0  # for how long the server knows a key again
+        self._key_seconds = 0.0  # for how long the server knows a key again
+        self._max_bytes = 0  # of one command; 0: not known yet
         self._retry_seconds = retry_seconds
         self._time = time
         self._free = asyncio.Semaphore(most)
@@ -47,19 +48,36 @@ class Commands:
         self._end: Exception | None = None
 
     async def ask(self, id: int, command: Command, payload: bytes) -> Answer:
-        """Wait for the answer. Raises `Reply`, `Interrupted`, or what the chat ended with.
+        """Wait for the answer. Raises `Reply`, also if it is too long, `Interrupted`, or what the chat ended with.
 
         A caller that is cancelled takes the command back, unless it is on its way already.
         """
         async with self._free:
             if self._end is not None:
                 raise self._end
+            self.check_length(payload)
             asked = self._asked[id] = Asked(command, payload)
             self._again(id)
             try:
                 return await asked.answer
             finally:
                 self._asked.pop(id, None)
+
+    def limit(self, limits: Limits) -> None:
+        """Go by these from now on: what waits and is too long for them would end the chat, and is given up."""
+        self._key_seconds = limits.key_ms / 1000
+        self._max_bytes = limits.message_bytes
+        for asked in self._asked.values():
+            try:
+                self.check_length(asked.payload)
+            except Reply as refusal:
+                asked.fail(refusal if asked.sent_at is None else Interrupted(_UNKNOWN))
+
+    def check_length(self, payload: bytes) -> None:
+        """Raises `Reply` `too_long` for what the server would not take."""
+        if 0 < self._max_bytes < len(payload):
+            reason = f"{len(payload)} bytes are more than the {self._max_bytes} that the server takes"
+            raise Reply("too_long", reason)
 
     async def next(self) -> Asked:
         """The first that is to be sent."""
@@ -123,15 +141,22 @@ class Commands:
 
     def forget_stale(self) -> None:
         """Give up what was sent so long ago that the server does not know its key any more."""
-        oldest = self._time() - _KEY_SHARE * self.key_seconds
+        oldest = self._time() - _KEY_SHARE * self._key_seconds
         for asked in self._asked.values():
             if isinstance(asked.command, Publish) and asked.sent_at is not None and asked.sent_at < oldest:
                 asked.fail(Interrupted(_UNKNOWN))
 
-    def doubt(self) -> None:
-        """The session is another one: what was published in the old one may be in the log, and has to be looked for."""
+    def doubt(self, rooms: Container[str]) -> None:
+        """The session is another one: what was published in the old one may be in the log, and has to be looked for.
+
+        It is looked for in `rooms`, where the client comes back to; of what is elsewhere nothing will be known.
+        """
         for asked in self._asked.values():
-            asked.doubtful = isinstance(asked.command, Publish) and asked.sent_at is not None
+            if not isinstance(asked.command, Publish) or asked.sent_at is None:
+                continue
+            asked.doubtful = asked.command.room in rooms
+            if not asked.doubtful:
+                asked.fail(Interrupted(_UNKNOWN))
 
     def saw(self, message: Message) -> None:
         """A message came: if it is one in doubt, that is its ack."""

@@ -16,9 +16,11 @@ from aiochat.errors import Close
 from aiochat.messages import Command, Event, Goodbye, Welcome
 from aiochat.sdk.backoff import Lost
 
+URL_SHAPE: Final = "ws://HOST:PORT/ws"
 OPEN_SECONDS: Final = 15.0  # for a connection to stand, and for the server's first word
 _CLOSE_SECONDS: Final = 2.0
 _PINGS_MISSED: Final = 2
+_REFUSING: Final = {400, 401, 403, 429}  # what a chat says, as it does 500 and more; the others come from elsewhere
 _MAX_BYTES: Final = 64 << 20  # of one WebSocket message of the server
 
 
@@ -141,4 +143,7 @@ class Link:
 def _refusal(error: aiohttp.WSServerHandshakeError) -> Lost:
     after = error.headers.get("Retry-After", "") if error.headers is not None else ""
     seconds = float(after) if after.isascii() and after.isdigit() else None
-    return Lost(error.status, f"the server refused the connection: HTTP {error.status}", after_seconds=seconds)
+    reason = f"the server refused the connection: HTTP {error.status}"
+    if error.status not in _REFUSING and error.status < 500:
+        reason = f"there is no WebSocket; a chat's URL is like {URL_SHAPE}"
+    return Lost(error.status, reason, after_seconds=seconds)

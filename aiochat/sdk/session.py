@@ -14,6 +14,7 @@ from aiochat.errors import Close, Reply
 from aiochat.messages import Answer, Command, Join, Resume
 from aiochat.sdk.backoff import Backoff, Lost
 from aiochat.sdk.commands import Commands
+from aiochat.sdk.encoding import encoded
 from aiochat.sdk.events import ChatClosed, Disconnected
 from aiochat.sdk.inbox import Inbox
 from aiochat.sdk.link import CODECS, OPEN_SECONDS, Link
@@ -68,15 +69,10 @@ class Session:
         await asyncio.wait({self._task})
 
     async def ask(self, command: Command) -> Answer:
-        """Send a command, and wait for the answer. Raises what `Commands.ask` does, and `Reply` if it is too long."""
+        """Send a command, and wait for the answer. Raises what `encoded` and `Commands.ask` do."""
         id = next(self._ids)
         command = msgspec.structs.replace(command, id=id)
-        payload = self.codec.encode_command(command)
-        welcome = self.state.welcome
-        most = welcome.limits.message_bytes if welcome is not None else 0
-        if most and len(payload) > most:
-            raise Reply("too_long", f"{len(payload)} bytes are more than the {most} that the server takes")
-        return await self.state.commands.ask(id, command, payload)
+        return await self.state.commands.ask(id, command, encoded(self.codec, command))
 
     async def tell(self, command: Command) -> None:
         """Send a command that has no answer, or leave it if there is no connection."""
@@ -120,10 +116,8 @@ class Session:
 
     async def _connection(self) -> Lost:
         """One connection, from its beginning to its end."""
-        token = self.options.token
         try:
-            access = await token() if callable(token) else token
-            link = await Link.open(self._http, self.options.url, self.options.codec, access)
+            link = await Link.open(self._http, self.options.url, self.options.codec, await self._access())
         except Lost as lost:
             return lost
         try:
@@ -140,6 +134,18 @@ class Session:
             self.state.away()
             await link.close()
         raise AssertionError("a connection ends by being lost")
+
+    async def _access(self) -> str | None:
+        """The token to show. Raises what its function does or, once the chat has begun, `Lost` for that."""
+        token = self.options.token
+        if not callable(token):
+            return token
+        try:
+            return await token()
+        except Exception as error:
+            if not self._entered.done():
+                raise
+            raise Lost(None, f"there was no token to show: {type(error).__name__}") from error
 
     async def _read(self, link: Link) -> None:
         hear = self.state.hear
@@ -198,7 +204,7 @@ class Session:
     async def _begin_anew(self, link: Link) -> None:
         """A new session: the server does not know this client's rooms, nor the keys of what it published."""
         assert self.state.welcome is not None
-        self.state.commands.doubt()
+        self.state.commands.doubt(self.state.rooms)
         self.state.connected(self.state.welcome.client, resumed=False)
         await self._join(link, set(self.state.rooms))
 
@@ -274,11 +280,13 @@ class Session:
 
     async def _ask_once(self, link: Link, command: Command) -> Answer:
         assert isinstance(command.id, int)
+        payload = encoded(self.codec, command)
+        self.state.commands.check_length(payload)
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self.state.waiting[command.id] = future
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
-                await link.send(self.codec.encode_command(command))
+                await link.send(payload)
                 return await future
         except TimeoutError:
             raise Lost(Close.ABNORMAL, f"no answer within {ANSWER_SECONDS:g} seconds") from None

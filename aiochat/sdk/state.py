@@ -94,7 +94,7 @@ class State:
     def out(self, room: str, reason: str | None) -> None:
         """The client is not in `room` any more, and did not ask for it."""
         self._forget(room)
-        self.inbox.offer(Left(room=room, reason=reason), 0)
+        self.inbox.put(Left(room=room, reason=reason), 0)
 
     def _forget(self, room: str) -> None:
         self.rooms.pop(room, None)
@@ -110,7 +110,7 @@ class State:
     def _welcome(self, welcome: Welcome, size: int) -> None:
         self.welcome = welcome
         self.pace.limit(welcome.limits)
-        self.commands.key_seconds = welcome.limits.key_ms / 1000
+        self.commands.limit(welcome.limits)
         self.welcomed.set()
 
     def _session(self, session: Session, size: int) -> None:
@@ -200,7 +200,7 @@ class State:
             return
         if room is not None:
             self._forget(left.room)
-            self.inbox.offer(left, size)
+            self.inbox.put(left, size)
         self._answer(left)
 
     def _skip(self, room: Room) -> None:

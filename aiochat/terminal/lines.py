@@ -38,7 +38,8 @@ def lines(event: ChatEvent, client: str) -> Iterator[Line]:
         yield from _entries(event.messages[-ON_ENTRY:])
         yield from _told(msgspec.structs.replace(event, messages=()))
     elif isinstance(event, HistoryPage) and event.messages:
-        yield notice(f"the last {len(event.messages)} lines of {event.room}:")
+        count = len(event.messages)
+        yield notice(f"the last {f'{count} lines' if count > 1 else 'line'} of {event.room}:")
         yield from _entries(event.messages)
     elif isinstance(event, Message):
         yield _said(event)

@@ -3,9 +3,8 @@
 import asyncio
 import sys
 from collections.abc import Iterable
-from concurrent.futures import CancelledError
 from contextlib import suppress
-from threading import Thread
+from threading import Semaphore, Thread
 from typing import Final
 
 from aiochat.messages import Joined, Presence
@@ -21,7 +20,8 @@ class Pipe:
 
     def __init__(self, talk: Talk) -> None:
         self._talk = talk
-        self._typed: asyncio.Queue[str | None] = asyncio.Queue(1)
+        self._typed: asyncio.Queue[str | None] = asyncio.Queue()
+        self._taken = Semaphore()  # one line waits, the rest stays in the pipe
 
     def heard(self, event: ChatEvent) -> bool:
         return self._talk.name is not None or not isinstance(event, Joined | Presence)
@@ -36,6 +36,7 @@ class Pipe:
     async def type(self) -> int:
         Thread(target=self._read, args=(asyncio.get_running_loop(),), daemon=True).start()
         while (line := await self._typed.get()) is not None:
+            self._taken.release()
             command = self._talk.understood(line)
             try:
                 async with asyncio.timeout(_MOST_SECONDS):
@@ -49,7 +50,8 @@ class Pipe:
     def _read(self, loop: asyncio.AbstractEventLoop) -> None:
         """In a thread of its own, since a pipe and a file are read alike only so."""
         typed = open(sys.stdin.fileno(), errors="replace", closefd=False)  # noqa: SIM115 - to the end
-        with suppress(RuntimeError, CancelledError):  # the chat is over
+        with suppress(RuntimeError):  # the chat is over, and its loop closed
             for line in typed:
-                asyncio.run_coroutine_threadsafe(self._typed.put(line), loop).result()
-            asyncio.run_coroutine_threadsafe(self._typed.put(None), loop).result()
+                self._taken.acquire()
+                loop.call_soon_threadsafe(self._typed.put_nowait, line)
+            loop.call_soon_threadsafe(self._typed.put_nowait, None)
