@@ -174,7 +174,7 @@ async def test_me_says_what_one_does(shared: Server, room: str) -> None:
         assert [await wire.hear(), await wire.hear()] == [f"* you are alice in {room}", "* alice bows"]
         assert await listener.hear() == "* alice bows"
         await wire.say("/history 1")
-        assert [await wire.hear(), await wire.hear()] == [f"* the last 1 lines of {room}:", "* alice bows"]
+        assert [await wire.hear(), await wire.hear()] == [f"* the last line of {room}:", "* alice bows"]
 
 
 async def test_history_shows_the_last_lines(shared: Server, room: str) -> None:

@@ -259,7 +259,7 @@ MANY = tuple(m.Sender(f"c{number}", f"n{number}") for number in range(12))
         (m.DirectMessage(sender=m.Sender(), ts=1, text="psst"), ["* the server to you alone: psst"]),
         (page(), ["* nothing was said in kitchen yet"]),
         (page(ERASURE), ["* nothing was said in kitchen yet"]),
-        (page(said("hi"), ERASURE), ["* the last 1 lines of kitchen:", "alice: hi"]),
+        (page(said("hi"), ERASURE), ["* the last line of kitchen:", "alice: hi"]),
         (m.Members(room="kitchen", count=2, members=(ALICE, GUEST)), ["* 2 in kitchen: alice, guest-c2"]),
         (m.Members(room="kitchen", count=500, members=(ALICE,)), ["* 500 in kitchen: alice and 499 more"]),
         (m.RoomList(count=1, rooms=(m.RoomInfo("kitchen", 2),)), ["* kitchen (2)"]),

@@ -221,7 +221,8 @@ def _history_page(event: HistoryPage) -> list[str]:
     lines = _history_lines(event.messages)
     if not lines:
         return [f"* nothing was said in {event.room} yet"]
-    return [f"* the last {len(lines)} lines of {event.room}:", *lines]
+    count = f"{len(lines)} lines" if len(lines) > 1 else "line"
+    return [f"* the last {count} of {event.room}:", *lines]
 
 
 def _error(event: Error) -> list[str]:
