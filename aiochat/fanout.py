@@ -99,6 +99,8 @@ class FanOut:
 
     def _told(self, room: str, draft: Draft, outcome: Entry | Repeated | Reply) -> None:
         publisher: Any = draft.publisher
+        if publisher is None:  # told before, when the log was late
+            return
         if isinstance(publisher, asyncio.Future):
             if publisher.done():
                 return

@@ -10,6 +10,7 @@ from itertools import chain
 from typing import Final
 
 import structlog
+from msgspec.structs import replace
 
 from aiochat.config import Store
 from aiochat.errors import StoreError, unavailable
@@ -46,6 +47,7 @@ class LogQueue:
         self._in_flight_since = 0.0
         self._is_late = False
         self._has_failed = False
+        self._is_suspect = False  # a read failed, or was late, since the last append began
         self._settle: list[_Item] = []  # what to do after the next append, and after the one in flight
         self._settle_in_flight: list[_Item] = []
         self._reads: dict[object, tuple[float, _Read]] = {}
@@ -54,7 +56,7 @@ class LogQueue:
 
     @property
     def is_failing(self) -> bool:
-        """Whether the last append failed, or the one in flight takes too long."""
+        """Whether the last append or a read since then failed, or the append in flight takes too long."""
         return self._has_failed or self._is_late
 
     def add(self, room: Room, draft: Draft) -> None:
@@ -97,32 +99,45 @@ class LogQueue:
             self._put_item(then)
 
     def refuse_late(self) -> tuple[Iterable[Draft], Iterable[Room]]:
-        """What has waited longer than `wait_seconds`: the drafts that are refused, and their rooms."""
+        """What has waited longer than `wait_seconds`: the drafts that are refused, and the rooms of those that waited.
+
+        What is in flight may be in the log all the same, and is delivered then; it has no `publisher` any more.
+        """
         now = self._time()
         for ticket in [ticket for ticket, (deadline, _) in self._reads.items() if deadline < now]:
+            self._is_suspect = True
             self._answer_read(ticket, StoreError("no answer in time"))
-        if self._in_flight is None or now - self._in_flight_since <= self._wait_seconds:
+        seconds = now - self._in_flight_since
+        if self._in_flight is None or seconds <= self._wait_seconds:
             return (), ()
-        self._is_late = True
+        refused = [] if self._is_late else self._give_up(self._in_flight, seconds)
         self._put_settled(self._settle_in_flight)
         self._put_settled(self._settle)
-        drafts = list(chain.from_iterable(room.drafts for room in self._rooms))
-        return drafts, self._take()
+        refused += chain.from_iterable(room.drafts for room in self._rooms)
+        return refused, self._take()
 
     def probe(self, then: _Appended) -> None:
-        """Try an empty append after one that failed, so that a log that nobody writes to is seen to be back."""
-        if self._has_failed and self._in_flight is None and not self._rooms:
+        """Try an empty append after a failure, so that a log that nobody writes to is seen to be away, or back."""
+        if (self._has_failed or self._is_suspect) and self._in_flight is None and not self._rooms:
             self._begin({}, then)
 
     def _begin(self, batch: _Drafts, then: _Appended) -> None:
         self._in_flight = batch
         self._settle_in_flight, self._settle = self._settle, []
         self._in_flight_since = self._time()
+        self._is_suspect = False
         try:
             self._log.append(batch, lambda result: self._put_item(partial(self._appended, then, result)))
         except Exception as error:  # a defect of the log's: this batch is refused, the next one tried
             _logger.exception("append_failed")
             self._put_item(partial(self._appended, then, StoreError(str(error))))
+
+    def _give_up(self, batch: _Drafts, seconds: float) -> list[Draft]:
+        """The drafts of the append in flight, whose publishers are told now and not again."""
+        self._is_late = True
+        _logger.warning("store_late", seconds=round(seconds, 1))
+        self._in_flight = {room: [replace(draft, publisher=None) for draft in drafts] for room, drafts in batch.items()}
+        return list(chain.from_iterable(batch.values()))
 
     def _take(self) -> list[Room]:
         rooms, self._rooms = self._rooms, []
@@ -138,8 +153,11 @@ class LogQueue:
 
     def _appended(self, then: _Appended, result: _Result) -> None:
         batch, self._in_flight = self._in_flight or {}, None
+        is_failure = isinstance(result, StoreError)
+        if self._is_late and not is_failure:
+            _logger.info("store_recovered")
         self._is_late = False
-        self._has_failed = isinstance(result, StoreError)
+        self._has_failed = is_failure or (self._has_failed and self._is_suspect)  # by a read that failed meanwhile
         then(batch, result)
         self._put_settled(self._settle_in_flight)
 
@@ -148,10 +166,20 @@ class LogQueue:
             ticket, begin = self._reads_waiting.popleft()
             if ticket in self._reads:  # it was not answered for being late
                 self._reads_in_flight += 1
-                begin()
+                self._try_read(ticket, begin)
+
+    def _try_read(self, ticket: object, begin: Callable[[], None]) -> None:
+        try:
+            begin()
+        except Exception as error:  # a defect of the log's
+            _logger.exception("read_failed")
+            self._reads_in_flight -= 1
+            self._put_item(partial(self._answer_read, ticket, StoreError(str(error))))
 
     def _put_read(self, ticket: object, result: Page | StoreError) -> None:
         self._reads_in_flight -= 1
+        if isinstance(result, StoreError):
+            self._has_failed = self._is_suspect = True
         self._put_item(partial(self._answer_read, ticket, result))
         self._begin_reads()
 

@@ -140,7 +140,10 @@ async def test_who_joins_while_the_log_is_away_is_in_the_room_without_its_histor
 
 
 async def test_what_waits_too_long_for_the_log_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """After `wait_seconds`: joins go on without history, messages behind the append in flight are refused."""
+    """After `wait_seconds`: joins go on without history; messages are refused, and one in flight may come all the same.
+
+    Its publisher is told once.
+    """
     chat = SlowChat(store={"wait_seconds": 5})
     alice = await chat.come()
     now = asyncio.get_running_loop().time()
@@ -151,10 +154,33 @@ async def test_what_waits_too_long_for_the_log_is_refused(monkeypatch: pytest.Mo
     monkeypatch.setattr(chat.hub.log, "_time", lambda: now + 6)
     chat.hub.check()
     await chat.turn()
-    assert alice.heard == [f"! not sent: {SORRY}"]
+    assert alice.heard == [f"! not sent: {SORRY}"] * 2
     assert bob.heard == ["* you are in lobby as bob; 1 other is here"]
     await chat.answer()
-    assert (alice.heard[1:], bob.heard[1:]) == (["in flight"], ["in flight"])
+    assert (alice.heard[2:], bob.heard[1:]) == (["in flight"], ["in flight"])
+
+
+@pytest.mark.parametrize("error", [None, AWAY])
+async def test_who_was_told_that_the_log_is_late_is_not_told_again(
+    monkeypatch: pytest.MonkeyPatch, error: StoreError | None
+) -> None:
+    """No acknowledgement and no second error; what is in the log after all is delivered."""
+    chat = SlowChat(store={"wait_seconds": 5})
+    alice = await chat.come(codec=MANY_ROOMS)
+    told_before = len(alice.told)
+    now = asyncio.get_running_loop().time()
+    alice.ask(m.Publish(id=1, room="lobby", text="in flight"))
+    published = chat.hub.publishing.publish("lobby", "of the application", None)
+    await chat.turn()
+    monkeypatch.setattr(chat.hub.log, "_time", lambda: now + 6)
+    chat.hub.check()
+    chat.hub.check()
+    await chat.turn()
+    assert [type(event) for event in alice.told[told_before:]] == [m.Error]
+    with pytest.raises(Reply):
+        await published
+    await chat.answer(error)
+    assert [type(event) for event in alice.told[told_before + 1 :]] == ([] if error else [m.Message] * 2)
 
 
 async def test_too_much_behind_the_log_is_refused() -> None:

@@ -13,7 +13,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from aiochat.errors import StartError, StoreError
-from tests.roomlogs import Log, draft, said
+from tests.roomlogs import Log, draft
 from tests.test_sqlite_log import epoch_of, open_log, overwrite, writer_of
 
 KIB = 1 << 10
@@ -210,20 +210,6 @@ async def test_a_directory_that_cannot_be_written(file: Path, read_only: Callabl
     await epoch_of(file)
     read_only()
     assert "cannot be written: " in await refusal(file)
-
-
-async def test_a_damaged_page(file: Path) -> None:
-    """What it held cannot be read; other rooms go on."""
-    async with open_log(file) as log:
-        await log.append("a", *["damaged" * 100] * 50)
-        await log.append("b", *["good" * 100] * 50)
-    content = await asyncio.to_thread(file.read_bytes)
-    overwrite(file, content.replace(b"damageddamaged", b"\xc1" * 14))
-    async with open_log(file) as log:
-        with pytest.raises(StoreError, match="the file is damaged"):
-            await log.read("a", 20)
-        assert said(await log.read("b", 1)) == [(50, "good" * 100)]
-        assert (await log.append("a", "on")).newest == 51
 
 
 @pytest.mark.faults

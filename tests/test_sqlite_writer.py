@@ -2,6 +2,7 @@
 
 import sqlite3
 import time
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from aiochat.roomlog import Draft, chunks, wire
 from aiochat.roomlog.database import MIGRATIONS, Database, check, connect, migrate
+from aiochat.roomlog.drafts import Digest
 from aiochat.roomlog.wire import Frames
 from aiochat.roomlog.writer import Writer
 from tests.roomlogs import draft
@@ -41,7 +43,7 @@ class Store:
         database.open(1.0, lambda _: True)
         values = {name: getattr(LIMITS, name) for name in LIMITS.__struct_fields__}
         self.writer = Writer(database, wire.Open(**{**values, "path": str(path), **limits}))
-        self._secret = database.secret
+        self._digest = Digest(database.secret)
         self._file = sqlite3.connect(path)
 
     def close(self) -> None:
@@ -52,7 +54,7 @@ class Store:
         self.append_drafts(room, [draft(text, **rest) for text in texts])
 
     def append_drafts(self, room: str, drafts: list[Draft]) -> None:
-        answered = self.writer.answer(wire.Append([chunks.encoded(room, drafts, self._secret)]))
+        answered = self.writer.answer(wire.Append([chunks.encoded(room, drafts, self._digest)]))
         assert isinstance(answered, wire.Appended)
 
     def read(self, room: str) -> wire.Page:
@@ -210,7 +212,7 @@ def test_a_batch_that_fails_leaves_nothing(make_store: Any) -> None:
     store.append("a", "one")
     lock = sqlite3.connect(store._file.execute("PRAGMA database_list").fetchone()[2], isolation_level=None)
     lock.execute("BEGIN IMMEDIATE")
-    batch = wire.Append([chunks.encoded(room, [draft("x", key="key-0001")], b"") for room in "ab"])
+    batch = wire.Append([chunks.encoded(room, [draft("x", key="key-0001")], store._digest) for room in "ab"])
     assert isinstance(store.writer.answer(batch), wire.Failed)
     lock.close()
     assert (store.count("rooms"), store.count("keys")) == (1, 0)
@@ -230,6 +232,19 @@ def test_what_was_erased_is_not_in_the_file(make_store: Any, path: Path, length:
     stores.append_drafts("a", [draft(None, target=2)])
     make_store()
     assert b"secretse" not in path.read_bytes()
+
+
+def test_a_traceback_with_local_variables_does_not_show_the_secret(make_store: Any) -> None:
+    """It signs the sessions, and a draft that cannot be encoded is logged with its traceback."""
+    secret = bytes(range(32))
+    digest, bad = Digest(secret), draft("x", key="key-0001", target=2**70)
+    for encode in (lambda: chunks.encoded("a", [bad], digest), lambda: digest(bad)):
+        with pytest.raises(OverflowError) as raised:
+            encode()
+        error, within = raised.value, raised.tb.tb_next
+        shown = "".join(traceback.TracebackException(type(error), error, within, capture_locals=True).format())
+        assert "key-0001" in shown
+        assert repr(secret)[2:20] not in shown
 
 
 # The schema

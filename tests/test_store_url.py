@@ -10,8 +10,8 @@ import pytest
 
 from aiochat.config import load
 from aiochat.errors import ConfigError
-from aiochat.roomlog.engines import data_path, file_path
-from tests.roomlogs import opened
+from aiochat.roomlog.engines import data_path, file_path, make_log
+from tests.roomlogs import config_of, opened
 
 
 def _file(url: str, config: Path | None = None) -> str:
@@ -49,6 +49,20 @@ def test_what_names_no_file(url: str) -> None:
     with pytest.raises(ConfigError) as refused:
         _file(url)
     assert str(refused.value) == f"store.url: got {url!r}, takes sqlite:///FILE, relative, or sqlite:////FILE, absolute"
+
+
+@pytest.mark.parametrize(
+    ("url", "line"),
+    [
+        ("memory:x", "got 'memory:x', takes memory: with nothing after it"),
+        ("redis://:password@localhost", "got redis:, which comes with a later version"),
+    ],
+)
+def test_what_no_engine_takes(url: str, line: str) -> None:
+    """Refused in one line, which does not repeat what may be a password."""
+    with pytest.raises(ConfigError) as refused:
+        make_log(config_of(url))
+    assert str(refused.value) == f"store.url: {line}"
 
 
 def _backup(directory: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":

@@ -19,7 +19,7 @@ _REFUSALS: Final[Mapping[str, Callable[[], Reply]]] = {
 }
 
 
-def encoded(room: str, drafts: Sequence[Draft], secret: bytes) -> wire.RoomDrafts:
+def encoded(room: str, drafts: Sequence[Draft], digest: of.Digest) -> wire.RoomDrafts:
     """A room's drafts on their way to the writer."""
     chunks = [
         wire.Chunk(
@@ -30,7 +30,7 @@ def encoded(room: str, drafts: Sequence[Draft], secret: bytes) -> wire.RoomDraft
         for part in _parts(drafts)
     ]
     specials = [
-        _special(index, draft, secret)
+        _special(index, draft, digest)
         for index, draft in enumerate(drafts)
         if draft.key is not None or draft.target is not None
     ]
@@ -49,11 +49,11 @@ def _parts(drafts: Sequence[Draft]) -> Iterator[Sequence[Draft]]:
         yield drafts[start:]
 
 
-def _special(index: int, draft: Draft, secret: bytes) -> wire.Special:
+def _special(index: int, draft: Draft, digest: of.Digest) -> wire.Special:
     if draft.key is None:
         return wire.Special(index, draft.ts, None, b"", draft.target)
     name = blake2b(f"{of.scope(draft)}\0{draft.key}".encode(), digest_size=8).digest()
-    return wire.Special(index, draft.ts, int.from_bytes(name) >> 1, of.digest(draft, secret), draft.target)
+    return wire.Special(index, draft.ts, int.from_bytes(name) >> 1, digest(draft), draft.target)
 
 
 def appended(room: str, drafts: Sequence[Draft], answered: wire.RoomAppended) -> Appended:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from aiochat.errors import StartError, StoreError
 from aiochat.roomlog.lock import FileLock
-from aiochat.roomlog.wire import DAMAGES
+from aiochat.roomlog.wire import DAMAGED, DAMAGES
 
 Connection = sqlite3.Connection
 DatabaseError = sqlite3.Error
@@ -55,13 +55,13 @@ _REASONS: Final = {
     sqlite3.SQLITE_PERM: "the file is read-only",
     sqlite3.SQLITE_IOERR: "the disk cannot be read or written",
     sqlite3.SQLITE_CANTOPEN: "the file cannot be opened",
-    sqlite3.SQLITE_CORRUPT: "the file is damaged",
-    sqlite3.SQLITE_NOTADB: "the file is damaged",
+    sqlite3.SQLITE_CORRUPT: DAMAGED,
+    sqlite3.SQLITE_NOTADB: DAMAGED,
 }
 _ADVICE: Final = {
     "the disk is full": "make room on it",
     "another program has locked the file": "end that program",
-    "the file is damaged": "restore a backup, or move it away to begin anew; the -wal file beside it goes with it",
+    DAMAGED: "restore a backup, or move it away to begin anew; the -wal file beside it goes with it",
 }
 _OTHER_ADVICE: Final = "this user must be able to write it and its directory; or choose another store.url"
 
@@ -69,7 +69,7 @@ _OTHER_ADVICE: Final = "this user must be able to write it and its directory; or
 def reason(error: Exception) -> str:
     """Why SQLite or the decoding of a chunk failed, for people."""
     if isinstance(error, DAMAGES):
-        return _REASONS[sqlite3.SQLITE_CORRUPT]
+        return DAMAGED
     code = getattr(error, "sqlite_errorcode", 0)
     name = getattr(error, "sqlite_errorname", type(error).__name__)
     return f"{_REASONS.get(code & 0xFF, str(error))} ({name})"
@@ -176,6 +176,14 @@ class Database:
         """Write. Raises `StoreError`."""
         with self.transaction():
             self.set("probe", secrets.token_bytes(_PROBE_BYTES))
+
+    def read_anew(self) -> None:
+        """What is read next comes from the disk. Raises `StoreError`."""
+        try:
+            for connection in (self.reader, self.writer):
+                connection.execute("PRAGMA shrink_memory").fetchall()
+        except sqlite3.Error as error:
+            raise StoreError(reason(error)) from None
 
     def get(self, name: str) -> Any:
         found = self.writer.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()

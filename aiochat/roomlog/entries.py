@@ -14,6 +14,7 @@ from aiochat.roomlog.rooms import Room, Rooms
 from aiochat.roomlog.wire import (
     CHUNK_BYTES,
     CHUNK_ENTRIES,
+    DAMAGED,
     Append,
     Appended,
     Chunk,
@@ -58,6 +59,8 @@ class Entries:
     def read(self, asked: Read) -> Page:
         """Raises `StoreError`."""
         try:
+            if asked.is_anew:
+                self._database.read_anew()
             return self._read(asked)
         except FAILURES as error:
             raise StoreError(reason(error)) from None
@@ -139,7 +142,7 @@ class Entries:
         ).fetchone()
         entries = _decode_raw(content or encode(()))
         if first is None or target - first >= len(entries):
-            raise StoreError("the file is damaged")
+            raise StoreError(DAMAGED)
         entry = _decode_stored(entries[target - first])
         if entry.sender is None or entry.target is not None:
             return False

@@ -48,6 +48,7 @@ class MemoryLog(RoomLog):
 
     def __init__(self, config: Config) -> None:
         self.secret = os.urandom(32)
+        self._digest = of.Digest(self.secret)
         self._limits = config.history
         self._max_keys = config.store.max_keys
         self._key_ms = config.history.key_minutes * 60_000
@@ -94,7 +95,7 @@ class MemoryLog(RoomLog):
     def _add(self, room: str, ring: _Ring, draft: Draft) -> Entry | Repeated | Reply:
         key = digest = None
         if draft.key is not None:
-            key, digest = (room, of.scope(draft), draft.key), of.digest(draft, self.secret)
+            key, digest = (room, of.scope(draft), draft.key), self._digest(draft)
             known = self._keys.get(key)
             if known is not None and known.epoch == ring.epoch and draft.ts - known.ts <= self._key_ms:
                 return Repeated(known.offset, known.ts) if known.digest == digest else of.key_reused()

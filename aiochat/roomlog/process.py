@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Final, Self, cast
 
@@ -18,7 +19,8 @@ from aiochat.roomlog.wire import Answered, Asked, Failed, Frames, decode_answer,
 DIED: Final = "its writer process died"
 
 _MODULE: Final = "aiochat.roomlog.writer"
-_END_SECONDS: Final = 5.0  # from the end of its socket to its own
+_END_SECONDS: Final = 1.0  # from the end of its socket to its own
+_KILL_SECONDS: Final = 0.5  # beyond which it hangs in the kernel, as on a dead disk
 
 _logger: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -61,17 +63,23 @@ class WriterProcess(asyncio.Protocol):
         return self._process.pid
 
     def ask(self, request: Asked, answer: Callable[[Answered], None]) -> None:
+        framed = frame(request)  # which may fail
         self._answers.append(answer)
-        self._transport.write(frame(request))
+        self._transport.write(framed)
 
     async def answer_to(self, request: Asked) -> Answered:
         future: asyncio.Future[Answered] = asyncio.get_running_loop().create_future()
         self.ask(request, lambda answered: None if future.done() else future.set_result(answered))
         return await future
 
-    async def end(self) -> int:
-        """Close the socket and wait for the process, which then ends; its exit status."""
+    async def end(self, *, at_once: bool = False) -> int | None:
+        """Close the socket and wait for the process, which then ends or is killed; its exit status, if it has one.
+
+        What was acknowledged is safe in any case.
+        """
         self._transport.abort()
+        if at_once:
+            self._process.kill()
         return await asyncio.shield(asyncio.get_running_loop().run_in_executor(None, self._wait))
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -91,9 +99,9 @@ class WriterProcess(asyncio.Protocol):
             self._answers.popleft()(Failed(DIED))
         self._on_lost(self)
 
-    def _wait(self) -> int:
-        try:
-            return self._process.wait(_END_SECONDS)
-        except subprocess.TimeoutExpired:
+    def _wait(self) -> int | None:
+        for seconds in (_END_SECONDS, _KILL_SECONDS):
+            with suppress(subprocess.TimeoutExpired):
+                return self._process.wait(seconds)
             self._process.kill()
-            return self._process.wait()
+        return None

@@ -17,6 +17,7 @@ import structlog
 from aiochat.config import Config
 from aiochat.errors import StartError, StoreError
 from aiochat.roomlog import chunks, wire
+from aiochat.roomlog import drafts as of
 from aiochat.roomlog.contract import Answer, Appended, Draft, Page, RoomLog
 from aiochat.roomlog.process import DIED, WriterProcess
 
@@ -24,8 +25,10 @@ SCHEME: Final = "sqlite:///"
 
 _OVERLAP_SECONDS: Final = 2.0  # beyond the time that the one before may take to stop
 _DEATHS_SECONDS: Final = 60.0  # a second death within it is the end
-_CLOSE_SECONDS: Final = 10.0
+_CLOSE_SECONDS: Final = 2.0
 _FAILURES_SECONDS: Final = 60.0  # between two log events about reads
+
+_NOTHING: Final = wire.Read("", 0, None, None)
 
 _logger: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -57,6 +60,7 @@ class SqliteLog(RoomLog):
         self._restarting: asyncio.Task[None] | None = None
         self._last_death = -_DEATHS_SECONDS
         self._append_failure: str | None = None  # why appends fail at the moment
+        self._damaged: wire.Read | None = None  # what could not be read for it; until it can be, nothing is appended
         self._next_read_failure = 0.0  # when one is logged again; reads may fail for some rooms alone
 
     async def open(self, on_end: Callable[[str], None]) -> None:
@@ -65,14 +69,20 @@ class SqliteLog(RoomLog):
         await self._start()
 
     def append(self, batch: Mapping[str, Sequence[Draft]], answer: Answer[Mapping[str, Appended]]) -> None:
-        request = wire.Append([chunks.encoded(room, drafts, self.secret) for room, drafts in batch.items()])
-        self._ask(request, lambda answered: answer(self._appended(batch, answered)))
+        damaged = self._damaged
+        if damaged is not None:
+            self._ask(lambda: damaged, lambda answered: answer(self._looked(damaged, answered)))
+            return
+        self._ask(
+            lambda: wire.Append([chunks.encoded(room, drafts, self._digest) for room, drafts in batch.items()]),
+            lambda answered: answer(self._appended(batch, answered)),
+        )
 
     def read(
         self, room: str, answer: Answer[Page], *, limit: int, before: int | None = None, after: int | None = None
     ) -> None:
         request = wire.Read(room, limit, before, after)
-        self._ask(request, lambda answered: answer(self._page(room, answered, is_forward=after is not None)))
+        self._ask(lambda: request, lambda answered: answer(self._read(request, answered)))
 
     async def close(self) -> None:
         if self._restarting is not None:
@@ -81,19 +91,25 @@ class SqliteLog(RoomLog):
         process, self._process = self._process, None
         if process is None:
             return
+        is_hung = False
         try:
             async with asyncio.timeout(_CLOSE_SECONDS):
                 await process.answer_to(wire.Shut())
         except TimeoutError:
+            is_hung = True
             _logger.warning("store_not_closed", seconds=_CLOSE_SECONDS)
         finally:
-            await process.end()
+            await process.end(at_once=is_hung)
 
-    def _ask(self, request: wire.Append | wire.Read, answer: Callable[[wire.Answered], None]) -> None:
-        if self._process is not None and self._process.is_open:
-            self._process.ask(request, answer)
-        else:
+    def _ask(self, request: Callable[[], wire.Append | wire.Read], answer: Callable[[wire.Answered], None]) -> None:
+        if self._process is None or not self._process.is_open:
             answer(wire.Failed(DIED))
+            return
+        try:
+            self._process.ask(request(), answer)
+        except Exception as error:  # half a character, a number out of range: it fails when its turn has come
+            failed = wire.Failed(f"the request cannot be encoded ({type(error).__name__})")
+            self._process.ask(_NOTHING, lambda _: answer(failed))
 
     async def _start(self) -> None:
         process = await WriterProcess.start(self._lost)
@@ -105,6 +121,7 @@ class SqliteLog(RoomLog):
             await process.end()
             raise
         self.secret = answered.secret
+        self._digest = of.Digest(self.secret)
         self._process = process
         if not process.is_open:
             self._lost(process)
@@ -133,30 +150,39 @@ class SqliteLog(RoomLog):
         self, batch: Mapping[str, Sequence[Draft]], answered: wire.Answered
     ) -> Mapping[str, Appended] | StoreError:
         if not isinstance(answered, wire.Appended):
-            reason = _reason(answered)
-            if reason != self._append_failure:
-                self._append_failure = reason
-                _logger.error("store_failed", what="append", reason=reason)
-            return StoreError(reason)
+            return self._append_failed(_reason(answered))
         if self._append_failure is not None:
             self._append_failure = None
             _logger.info("store_recovered")
         rooms = zip(batch.items(), answered.rooms, strict=True)
         return {room: chunks.appended(room, drafts, appended) for (room, drafts), appended in rooms}
 
-    def _page(self, room: str, answered: wire.Answered, *, is_forward: bool) -> Page | StoreError:
-        try:
-            if isinstance(answered, wire.Page):
-                entries = chunks.entries(room, answered, is_forward=is_forward)
-                return Page(answered.epoch, answered.oldest, answered.newest, entries)
-            reason = _reason(answered)
-        except wire.DAMAGES:
-            reason = "the file is damaged"
+    def _append_failed(self, reason: str) -> StoreError:
+        if reason != self._append_failure:
+            self._append_failure = reason
+            _logger.error("store_failed", what="append", reason=reason)
+        return StoreError(reason)
+
+    def _read(self, request: wire.Read, answered: wire.Answered) -> Page | StoreError:
+        page = _page(request, answered)
+        if isinstance(page, Page):
+            return page
+        if str(page).startswith(wire.DAMAGED):
+            self._damaged = msgspec.structs.replace(request, is_anew=True)
         now = asyncio.get_running_loop().time()
         if now >= self._next_read_failure:
             self._next_read_failure = now + _FAILURES_SECONDS
-            _logger.error("store_failed", what="read", reason=reason)
-        return StoreError(reason)
+            _logger.error("store_failed", what="read", reason=str(page))
+        return page
+
+    def _looked(self, damaged: wire.Read, answered: wire.Answered) -> StoreError:
+        """What was damaged was read instead of the append, which has failed; if it can be, the next one is tried."""
+        page = _page(damaged, answered)
+        if isinstance(page, StoreError):
+            return self._append_failed(str(page))
+        if self._damaged is damaged:
+            self._damaged = None
+        return self._append_failed(self._append_failure or wire.DAMAGED)
 
 
 def boot_id() -> str | None:
@@ -169,6 +195,16 @@ def boot_id() -> str | None:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except (OSError, subprocess.CalledProcessError):
         return None
+
+
+def _page(request: wire.Read, answered: wire.Answered) -> Page | StoreError:
+    if not isinstance(answered, wire.Page):
+        return StoreError(_reason(answered))
+    try:
+        entries = chunks.entries(request.room, answered, is_forward=request.after is not None)
+    except wire.DAMAGES:
+        return StoreError(wire.DAMAGED)
+    return Page(answered.epoch, answered.oldest, answered.newest, entries)
 
 
 def _reason(answered: wire.Answered) -> str:

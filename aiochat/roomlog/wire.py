@@ -81,6 +81,7 @@ class Read(Request, frozen=True, array_like=True, tag=True):
     limit: int
     before: int | None
     after: int | None
+    is_anew: bool = False  # from the disk, whatever is in memory
 
 
 class Shut(Request, frozen=True, array_like=True, tag=True):
@@ -129,6 +130,7 @@ class Failed(Request, frozen=True, array_like=True, tag=True):
 Asked = Open | Append | Read | Shut
 Answered = Opened | Appended | Page | Failed
 
+DAMAGED: Final = "the file is damaged"
 DAMAGES: Final = (msgspec.MsgspecError, UnicodeDecodeError)  # what decoding a damaged chunk raises
 
 encode: Final = msgspec.msgpack.Encoder().encode

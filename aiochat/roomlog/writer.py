@@ -22,6 +22,8 @@ from aiochat.roomlog.keys import Keys
 from aiochat.roomlog.pruning import Pruning
 from aiochat.roomlog.rooms import Rooms
 from aiochat.roomlog.wire import (
+    DAMAGED,
+    DAMAGES,
     Answered,
     Append,
     Appended,
@@ -48,14 +50,20 @@ class Channel:
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
         self._frames = Frames()
-        self._requests: deque[Asked] = deque()
+        self._requests: deque[bytes] = deque()
         self.is_open = True
 
-    def next(self, timeout_seconds: float) -> Asked | None:
-        """The next request; None if there is none within the time, or never again."""
+    def next(self, timeout_seconds: float) -> Asked | Failed | None:
+        """The next request, or the answer to what is none; None if nothing comes within the time, or ever again."""
         while not self._requests and self.is_open and self.wait(timeout_seconds):
             self._receive()
-        return self._requests.popleft() if self._requests else None
+        if not self._requests:
+            return None
+        try:
+            asked: Asked = decode_request(self._requests.popleft())
+        except DAMAGES:
+            return Failed("the request cannot be decoded")
+        return asked
 
     def wait(self, timeout_seconds: float) -> bool:
         """Whether there is something to receive, be it the end, within the time."""
@@ -70,8 +78,12 @@ class Channel:
             data = self._connection.recv(_RECEIVE_BYTES)
         except OSError:
             data = b""
-        self._requests.extend(map(decode_request, self._frames.feed(data)))
+        self._requests.extend(self._frames.feed(data))
         self.is_open = bool(data)
+
+
+class _Undo(Exception):
+    """Ends a transaction that was to be tried only."""
 
 
 class Writer:
@@ -85,13 +97,18 @@ class Writer:
         self._pruning = Pruning(database, self._rooms, self._keys, self._entries, limits)
         self._checkpoints = Checkpoints(database.path)
         self._next_slice = self._next_look = 0.0
+        self._damaging: Append | None = None  # that failed for a damaged file; until it does not, no other is tried
         database.on_rollback = self._invalidate
 
     def answer(self, asked: Append | Read) -> Answered:
         try:
             return self._entries.read(asked) if isinstance(asked, Read) else self._append(asked)
         except StoreError as error:
+            if isinstance(asked, Append) and str(error).startswith(DAMAGED):
+                self._damaging = self._damaging or (asked if asked.rooms else None)
             return Failed(str(error))
+        except Exception as error:  # a defect, or a number out of range; its text may hold what people say
+            return Failed(f"the request cannot be carried out ({type(error).__name__})")
 
     def idle_seconds(self) -> float:
         """Until there is something to do that nobody asks for."""
@@ -119,18 +136,32 @@ class Writer:
             self._next_look = 0.0
             self._database.look()
             self._next_look = now + _LOOK_SECONDS
+        if self._damaging is not None:
+            self._try_again(self._damaging)
         if not asked.rooms:
             self._database.probe()
             self._checkpoints.wrote(0)
             return Appended([])
         with self._database.transaction():
-            self._rooms.refresh()
-            answer, written = self._entries.append(asked)
-            self._keys.save()
-            self._pruning.after_append(written, self._entries.inserted)
+            answer = self._write(asked)
         self._keys.commit()
         self._checkpoints.wrote(self._entries.inserted_bytes)
         return answer
+
+    def _write(self, asked: Append) -> Appended:
+        self._rooms.refresh()
+        answer, written = self._entries.append(asked)
+        self._keys.save()
+        self._pruning.after_append(written, self._entries.inserted)
+        return answer
+
+    def _try_again(self, damaging: Append) -> None:
+        """Whether what failed would not any more; it was refused, and nothing of it stays. Raises `StoreError`."""
+        self._database.read_anew()
+        with suppress(_Undo), self._database.transaction():
+            self._write(damaging)
+            raise _Undo
+        self._damaging = None
 
     def _invalidate(self) -> None:
         for part in (self._rooms, self._keys, self._pruning):
@@ -165,6 +196,8 @@ def _answer_all(channel: Channel, writer: Writer) -> bool:
         asked = channel.next(writer.idle_seconds())
         if isinstance(asked, Append | Read):
             channel.send(writer.answer(asked))
+        elif isinstance(asked, Failed):
+            channel.send(asked)
         elif asked is None and channel.is_open:
             writer.idle()
         else:
