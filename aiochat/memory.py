@@ -31,6 +31,9 @@ _ENVELOPE_BYTES: Final = 1 << 10  # name and frame
 _DRAFT_BYTES: Final = 500  # draft 137, message 169 and the frame on its way out
 _RING_BYTES: Final = 1200  # the history of a room with nothing in it
 _KEY_BYTES: Final = 450
+_WRITER_BYTES: Final = (
+    64 << 20
+)  # the process that writes the SQLite file: 57 MiB with batches of 16 MB, but for the keys
 _ABSENT_BYTES: Final = 1000  # who is expected back, alone in a room: 900 with the name
 
 
@@ -50,11 +53,11 @@ def largest_memory_bytes(config: Config) -> int:
 
 
 def _log_bytes(config: Config) -> int:
-    """What is in memory of the room log alone; that of another engine is on a disk."""
+    """The history of `memory:`, or the process that writes a file; the keys of both."""
+    history, keys = config.history, config.store.max_keys * _KEY_BYTES
     if not config.store.url.startswith("memory:"):
-        return 0
-    history = config.history
-    return history.max_bytes + history.max_rooms * _RING_BYTES + config.store.max_keys * _KEY_BYTES
+        return _WRITER_BYTES + keys
+    return history.max_bytes + history.max_rooms * _RING_BYTES + keys
 
 
 def _client_bytes(config: Config) -> int:

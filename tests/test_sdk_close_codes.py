@@ -127,12 +127,12 @@ async def test_pings_are_life_enough(script: Script) -> None:
     chat = aiochat.connect(script.url)
     opening = asyncio.create_task(chat.open())
     peer = await script.connection()
-    await peer.tell(msgspec.structs.replace(welcome(), ping_interval_ms=100))
+    await peer.tell(msgspec.structs.replace(welcome(), ping_interval_ms=250))
     await opening
     for _ in range(10):
         await peer.socket.ping()
         assert (await peer.socket.receive()).type is WSMsgType.PONG
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.1)  # ten of them are twice the silence that would end it
     await peer.tell(message(1), Presence(room="lobby", members=3))
     assert (await next_of(chat, Presence)).members == 3
     await chat.close()
