@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import Iterable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import Final
 from zlib import crc32
 
 from prompt_toolkit import PromptSession, print_formatted_text
 from prompt_toolkit.application import run_in_terminal
 from prompt_toolkit.formatted_text import FormattedText
+from prompt_toolkit.input import create_input
 from prompt_toolkit.patch_stdout import patch_stdout
 from prompt_toolkit.shortcuts import CompleteStyle
 
@@ -35,8 +36,12 @@ class Screen:
     def __init__(self, talk: Talk) -> None:
         self._talk = talk
         self._completer = TalkCompleter(talk)
+        keyboard = create_input()
+        # While a line is shown the terminal must not echo what is typed just then: it would stand within that line.
+        setattr(keyboard, "cooked_mode", nullcontext)  # noqa: B010 -- mypy knows that it is a method
         self._prompt: PromptSession[str] = PromptSession(
             self._prompt_text,
+            input=keyboard,
             completer=self._completer,
             complete_style=CompleteStyle.READLINE_LIKE,
             complete_while_typing=False,
