@@ -174,14 +174,14 @@ async def _ask(settings: dict[str, Any], codes: set[int], uvloop: bool) -> None:
             await _flood(server, [masked(question) * 500 for question in questions] * 5, codes, others=201)
 
 
-async def test_who_asks_and_never_reads_the_answers_is_dropped(uvloop: bool) -> None:
+async def test_who_asks_and_never_reads_the_answers_is_dropped() -> None:
     """Answers and errors count in the queue like any message."""
-    await _ask({**UNLIMITED, "queue.stall_seconds": 2}, {4000}, uvloop)
+    await _ask({**UNLIMITED, "queue.stall_seconds": 2}, {4000}, uvloop=True)
 
 
 @pytest.mark.faults
 async def test_who_asks_and_never_reads_is_dropped_with_the_settings_of_default_toml(uvloop: bool) -> None:
-    """The same where the rate limit ends most of them."""
+    """The same where the rate limit ends most of them, on both loops."""
     await _ask({}, {4000, 4429}, uvloop)
 
 
