@@ -23,6 +23,18 @@ def batches(codec: Codec, entries: Sequence[Entry], limits: BatchLimits) -> list
         payloads = [payload for entry in entries if (payload := encode(entry))]
     except Exception:
         payloads = [payload for entry in entries if (payload := _encoded_alone(encode, entry))]
+    return _batches(codec, payloads, limits)
+
+
+def event_batches(codec: Codec, events: Sequence[Event], limits: BatchLimits) -> Iterable[Batch]:
+    """One client's private events of a turn, encoded as they are taken: they may be far more than it can be sent."""
+    if len(events) == 1:  # most often an ack
+        return _batches(codec, [*(_encoded_alone(codec.encode_event, events[0]) or ())], limits)
+    payloads = (payload for event in events for payload in _encoded_alone(codec.encode_event, event) or ())
+    return (Batch(codec.frame(piece), len(piece)) for piece in _pieces(payloads, limits))
+
+
+def _batches(codec: Codec, payloads: list[bytes], limits: BatchLimits) -> list[Batch]:
     count = len(payloads)
     if not count:
         return []
@@ -31,13 +43,6 @@ def batches(codec: Codec, entries: Sequence[Entry], limits: BatchLimits) -> list
         if count == 1 or len(data) <= limits.max_bytes:
             return [Batch(data, count)]
     return [Batch(codec.frame(piece), len(piece)) for piece in _pieces(payloads, limits)]
-
-
-def event_batches(codec: Codec, events: Sequence[Event], limits: BatchLimits) -> Iterator[Batch]:
-    """One client's private events of a turn, encoded as they are taken: they may be far more than it can be sent."""
-    payloads = (payload for event in events for payload in _encoded_alone(codec.encode_event, event) or ())
-    for piece in _pieces(payloads, limits):
-        yield Batch(codec.frame(piece), len(piece))
 
 
 def _encoded_alone(encode: Callable[[Any], Any], event: Event) -> Any:

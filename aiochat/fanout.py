@@ -7,6 +7,7 @@ first, so that nobody sees a hole.
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -68,12 +69,13 @@ class FanOut:
             self._told("", draft, unavailable())
 
     def _appended(self, batch: Mapping[str, list[Draft]], result: Mapping[str, Appended] | StoreError) -> None:
+        if isinstance(result, StoreError):
+            self.refuse(chain.from_iterable(batch.values()))
+            return
+        rooms = self._hub.rooms
         for name, drafts in batch.items():
-            if isinstance(result, StoreError):
-                self.refuse(drafts)
-                continue
             appended = result[name]
-            room = self._hub.rooms.get(name)
+            room = rooms.get(name)
             if room is not None and appended.entries:
                 self._arrived(room, appended, sum([draft.size for draft in drafts]))
             for draft, outcome in zip(drafts, appended.results, strict=True):
@@ -99,30 +101,25 @@ class FanOut:
 
     def _told(self, room: str, draft: Draft, outcome: Entry | Repeated | Reply) -> None:
         publisher: Any = draft.publisher
-        if publisher is None:  # told before, when the log was late
-            return
-        if isinstance(publisher, asyncio.Future):
-            if publisher.done():
-                return
+        if type(publisher) is tuple:
+            client, command = publisher
+            self._answer(room, client, command, outcome)
+        elif isinstance(publisher, Client):
+            if isinstance(outcome, Reply):
+                self._hub.refuse(publisher, outcome, Publish(room=""))
+        elif publisher is not None and not publisher.done():  # None was told before, when the log was late
             if isinstance(outcome, Reply):
                 publisher.set_exception(outcome)
             else:
                 publisher.set_result(outcome.offset)
-            return
-        client, command = (publisher, None) if isinstance(publisher, Client) else publisher
+
+    def _answer(self, room: str, client: Client, command: Publish, outcome: Entry | Repeated | Reply) -> None:
         if isinstance(outcome, Reply):
-            self._hub.refuse(client, outcome, command or Publish(room=""))
-        elif command is not None:
-            repeated = isinstance(outcome, Repeated)
-            ack = Ack(
-                id=command.id,
-                room=room,
-                offset=outcome.offset,
-                ts=outcome.ts,
-                key=command.key,
-                repeated=repeated,
-            )
-            self._hub.answer(client, ack)
+            self._hub.refuse(client, outcome, command)
+            return
+        repeated = isinstance(outcome, Repeated)
+        ack = Ack(id=command.id, room=room, offset=outcome.offset, ts=outcome.ts, key=command.key, repeated=repeated)
+        self._hub.answer(client, ack)
 
     # What was missed.
 

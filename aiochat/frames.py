@@ -10,6 +10,7 @@ _PING: Final = 0x89
 _PONG: Final = 0x8A
 
 _MAX_REASON_BYTES: Final = 123  # RFC 6455 section 5.5: a control frame holds 125 bytes, two of them the code
+_medium_header: Final = struct.Struct("!BBH").pack
 _SHORT_TEXT_HEADERS: Final = [bytes((TEXT, length)) for length in range(126)]
 
 # RFC 6455 section 7.4.1 keeps these from ever being sent; above 4999 nothing is defined (section 7.4.2).
@@ -21,7 +22,7 @@ def header(first_byte: int, length: int) -> bytes:
     if length < 126:
         return bytes((first_byte, length))
     if length < 1 << 16:
-        return struct.pack("!BBH", first_byte, 126, length)
+        return _medium_header(first_byte, 126, length)
     return struct.pack("!BBQ", first_byte, 127, length)
 
 

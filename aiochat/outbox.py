@@ -4,7 +4,7 @@
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import count
 from typing import Final, Protocol
 
@@ -14,7 +14,6 @@ from aiochat.errors import Close
 
 BATCH_BYTES: Final = 160  # what a queued batch costs beside its data: measured 145, and its place in a queue
 GRACEFUL: Final = frozenset((1000, 1001, 1012, 4003)) | frozenset(range(4401, 4430))
-_numbers = count()
 
 
 class Batch:
@@ -26,7 +25,7 @@ class Batch:
         self.data = data
         self.messages = messages
         self.holders = 0
-        self.number = next(_numbers)  # the order of age
+        self.number = 0  # the order of age, once it is queued
 
 
 class Transport(Protocol):
@@ -54,6 +53,7 @@ class Backlog:
         self._time = time
         self.bytes = 0
         self._batches = 0
+        self._numbers = count()
         self._paused: dict[Outbox, tuple[int, float]] = {}
 
     def __len__(self) -> int:
@@ -63,6 +63,7 @@ class Backlog:
         if not batch.holders:
             self.bytes += len(batch.data)
             self._batches += 1
+            batch.number = next(self._numbers)
         batch.holders += 1
 
     def remove(self, batch: Batch) -> None:
@@ -109,18 +110,18 @@ class Outbox:
     """One client's way out. `close` seals it at once, wherever the end comes from: nothing is written after a Close."""
 
     __slots__ = (
-        "_backlog", "_is_open", "_owner", "_pong", "_transport", "bytes_out", "is_paused", "is_sealed",
-        "messages_out", "queue", "queued_bytes", "queued_messages",
+        "_backlog", "_owner", "_pong", "bytes_out", "is_open", "is_paused", "is_sealed", "messages_out", "queue",
+        "queued_bytes", "queued_messages", "transport",
     )  # fmt: skip
 
     def __init__(self, transport: Transport, backlog: Backlog, owner: Owner) -> None:
-        self._transport = transport
+        self.transport = transport
         self._backlog = backlog
         self._owner = owner
         self._pong: bytes | None = None
         self.is_paused = False
         self.is_sealed = False
-        self._is_open = True  # neither of the two
+        self.is_open = True  # neither of the two
         self.queue: deque[Batch] | None = None
         self.queued_messages = 0
         self.queued_bytes = 0
@@ -130,7 +131,7 @@ class Outbox:
     @property
     def unsent_bytes(self) -> int:
         """What the transport holds that the kernel has not taken."""
-        return self._transport.get_write_buffer_size()
+        return self.transport.get_write_buffer_size()
 
     def age(self) -> int:
         """The number of the oldest batch queued here."""
@@ -138,13 +139,25 @@ class Outbox:
 
     def send(self, batch: Batch) -> None:
         """Write the batch, or queue it while the socket is paused."""
-        if self._is_open:
+        if self.is_open:
             data = batch.data
-            self._transport.write(data)
+            self.transport.write(data)
             self.messages_out += batch.messages
             self.bytes_out += len(data)
         else:
             self._enqueue(batch)
+
+    @staticmethod
+    def send_each(outboxes: "Iterable[Outbox]", batch: Batch) -> None:
+        """`send` for many, without a call for each: most of what Python does in a large room."""
+        data, messages, size = batch.data, batch.messages, len(batch.data)
+        for outbox in outboxes:
+            if outbox.is_open:
+                outbox.transport.write(data)
+                outbox.messages_out += messages
+                outbox.bytes_out += size
+            else:
+                outbox.send(batch)
 
     def pong(self, payload: bytes) -> None:
         """Answer a ping; while the socket is paused only the newest is kept (RFC 6455 section 5.5.3)."""
@@ -153,33 +166,33 @@ class Outbox:
         if self.is_paused:
             self._pong = payload
         else:
-            self._transport.write(frames.pong_frame(payload))
+            self.transport.write(frames.pong_frame(payload))
 
     def ping(self) -> None:
         """Ask for a sign of life, unless the socket is paused: a ping would only wait behind what it has not taken."""
         if not self.is_paused and not self.is_sealed:
-            self._transport.write(frames.ping_frame())
+            self.transport.write(frames.ping_frame())
 
     def pause(self) -> None:
         """The transport's write buffer is full."""
         self.is_paused = True
-        self._is_open = False
+        self.is_open = False
         if not self.is_sealed:
             self._backlog.paused(self)
 
     def resume(self) -> None:
         """The transport's write buffer has drained: write what waited until it is full again."""
         self.is_paused = False
-        self._is_open = not self.is_sealed
+        self.is_open = not self.is_sealed
         self._backlog.resumed(self)
         if self._pong is not None:
-            self._transport.write(frames.pong_frame(self._pong))
+            self.transport.write(frames.pong_frame(self._pong))
             self._pong = None
         while self.queue and not self.is_paused:
             batch = self._dequeue(self.queue)
             self.messages_out += batch.messages
             self.bytes_out += len(batch.data)
-            self._transport.write(batch.data)
+            self.transport.write(batch.data)
 
     def close(self, code: int, reason: str) -> None:
         """Seal with a Close frame: behind what is queued after a graceful `code`, instead of it after any other."""
@@ -191,14 +204,14 @@ class Outbox:
             self.queue.append(batch)
             self._account(batch, 1)
         else:
-            self._transport.write(batch.data)
+            self.transport.write(batch.data)
 
     def seal(self, code: int, reason: str, *, keep_queue: bool = False) -> None:
         """Take nothing more and, unless `keep_queue`, free what is queued."""
         if self.is_sealed:
             return
         self.is_sealed = True
-        self._is_open = False
+        self.is_open = False
         self._pong = None  # behind the Close of an empty queue it would come too late
         self._owner.sealed(code, reason)
         self._backlog.resumed(self)
@@ -213,7 +226,7 @@ class Outbox:
     def lost(self) -> None:
         """The connection is gone: free what is queued, and the connection without a wait for the garbage collector."""
         self.clear()
-        del self._owner, self._transport
+        del self._owner, self.transport
 
     def _enqueue(self, batch: Batch) -> None:
         if self.is_sealed:

@@ -1,6 +1,7 @@
 """One room: who is in it, and its entries on the way out. State only; the hub alone changes it."""
 
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import Final
 
 from aiochat.client import Client
@@ -60,14 +61,13 @@ class Room:
         """Send every live member the batches for its codec."""
         for codec, outboxes in self.outboxes.items():
             for batch in batches_for(codec):
-                for outbox in outboxes:
-                    outbox.send(batch)
+                Outbox.send_each(outboxes, batch)
 
     def slices(self, batches_for: Callable[[Codec], Iterable[Batch]]) -> Iterator[None]:
         """The same for a large room, in slices of a thousand writes."""
         for codec, outboxes in self.outboxes.items():
             for batch in batches_for(codec):
-                for writes, outbox in enumerate(outboxes, 1):
-                    outbox.send(batch)
-                    if not writes % WRITES_PER_SLICE:
-                        yield
+                rest = iter(outboxes)
+                while piece := list(islice(rest, WRITES_PER_SLICE)):
+                    Outbox.send_each(piece, batch)
+                    yield

@@ -52,7 +52,7 @@ class Tail:
     def add(self, entries: Sequence[Entry], size: int) -> None:
         """The next entries of the room, of `size` bytes of content."""
         size += _ENTRY_BYTES * len(entries)
-        self._batches.append((entries, size))
+        self._batches.append((tuple(entries), size))  # the garbage collector passes over a tuple of such entries
         self.count += len(entries)
         self.bytes += size
         for entry in entries:

@@ -6,7 +6,7 @@ that needs; tests/test_takeover.py tries them out.
 """
 
 import inspect
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
 import aiohttp
 from aiohttp import WSMsgType, web
@@ -20,6 +20,12 @@ from aiochat.errors import Close, Reply, StartError
 
 if TYPE_CHECKING:
     from aiochat.connections import Connections
+
+# Looked up once: in Python 3.11 a member of an Enum is a property.
+_TEXT: Final = WSMsgType.TEXT
+_BINARY: Final = WSMsgType.BINARY
+_PING: Final = WSMsgType.PING
+_CLOSE: Final = WSMsgType.CLOSE
 
 
 def check_contract() -> None:
@@ -97,12 +103,12 @@ class Inlet(WebSocketDataQueue):
     def feed_data(self, message: aiohttp.WSMessage, size: int) -> None:  # type: ignore[override]
         kind, payload, _ = message
         connection = self.connection
-        if kind is WSMsgType.TEXT or kind is WSMsgType.BINARY:
+        if kind is _TEXT or kind is _BINARY:
             if not connection.outbox.is_sealed:
-                connection.message_received(payload, size, kind is WSMsgType.BINARY)
-        elif kind is WSMsgType.PING:
+                connection.message_received(payload, size, kind is _BINARY)
+        elif kind is _PING:
             connection.unanswered_ping = bytes(payload)
-        elif kind is WSMsgType.CLOSE:
+        elif kind is _CLOSE:
             connection.close_received(payload)
 
     def set_exception(self, exc: BaseException, exc_cause: object = None) -> None:

@@ -38,7 +38,7 @@ from aiochat.roomlog.wire import (
     frame,
 )
 
-_RECEIVE_BYTES: Final = 1 << 20
+_RECEIVE_BYTES: Final = 64 << 10  # for more, malloc asks the kernel each time
 _SLICE_BYTES: Final = 256 << 10  # that pruning writes at a time, about
 _LOOK_SECONDS: Final = 1.0  # between two looks whether the file is still there
 _RETRY_SECONDS: Final = 1.0  # after a failure in what nobody asked for
