@@ -5,7 +5,7 @@
     cli           the `aiochat` command: serve | chat | loadtest | backup | config
     serve         one process: signals, listener, logging
     app           builds the chat into an aiohttp application: start, drain, stop
-    handlers      HTTP: the page, the upgrade, health
+    handlers      HTTP: the upgrade and health; assets: the page and its files
     connections   what all upgraded sockets share
     takeover      of the socket, from aiohttp; connection: one upgraded socket: bytes in, batches out, close
     keepalive     one timer for all connections

@@ -1,14 +1,13 @@
-"""HTTP: the page, the upgrade, health. What is wrong with a request is refused here, before there is a client."""
+"""HTTP: the upgrade and health. What is wrong with a request is refused here, before there is a client."""
 
-import mimetypes
 import secrets
-from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
 import structlog
 from aiohttp import hdrs, web
 
+from aiochat.assets import Assets
 from aiochat.codecs import CODECS, DEFAULT_CODEC, Codec
 from aiochat.commands import LOBBY
 from aiochat.config import Config
@@ -17,13 +16,6 @@ from aiochat.errors import Reply
 from aiochat.names import display_name, room_name
 from aiochat.takeover import Upgrade
 
-_WEB: Final = Path(__file__).parent / "web"
-_PAGE_HEADERS: Final = {
-    "Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-cache",
-}
 _TOKEN: Final = "bearer."
 _WEBSOCKET_VERSION: Final = "13"  # RFC 6455 section 4.4
 _RETRY_SECONDS: Final = 5
@@ -41,7 +33,7 @@ class Handlers:
         self._max_clients = max_clients
         self._origins = frozenset(origin.lower() for origin in config.security.allowed_origins)
         self._log_connections = config.logging.connections
-        self._files = {file.name: file.read_bytes() for file in _WEB.iterdir() if file.is_file()}
+        self._assets = Assets(self._path)
         self.is_draining = False
 
     def routes(self, prefix: str) -> list[web.RouteDef]:
@@ -49,8 +41,7 @@ class Handlers:
         routes = [
             web.get(prefix + self._path, self.websocket),
             web.get(prefix + self._path + "/{room}", self.websocket),
-            web.get(prefix + "/", self.page),
-            web.get(prefix + "/web/{file}", self.page),
+            *self._assets.routes(prefix),
             web.get(prefix + "/healthz", self.health),
             web.get(prefix + "/readyz", self.readiness),
         ]
@@ -59,14 +50,6 @@ class Handlers:
     async def to_page(self, request: web.Request) -> web.Response:
         """The page's files and its WebSocket are relative to the slash."""
         raise web.HTTPPermanentRedirect(request.path + "/")
-
-    async def page(self, request: web.Request) -> web.Response:
-        """The browser page and its files."""
-        name = request.match_info.get("file", "index.html")
-        if name not in self._files:
-            raise web.HTTPNotFound
-        kind, _ = mimetypes.guess_type(name)
-        return web.Response(body=self._files[name], content_type=kind or "text/plain", headers=_PAGE_HEADERS)
 
     async def health(self, request: web.Request) -> web.Response:
         """Alive."""

@@ -10,7 +10,7 @@ from hypothesis import settings
 
 from tests.servers import Server, running
 
-pytest_plugins = ["tests.scripted", "tests.skips"]
+pytest_plugins = ["tests.browser", "tests.scripted", "tests.skips"]
 
 _rooms = count(1)
 

@@ -1,6 +1,5 @@
-"""What is plain HTTP: the page, its files, health, and what is refused."""
+"""What is plain HTTP: health, and what is refused; test_assets has the page."""
 
-import re
 from collections.abc import AsyncIterator
 
 import aiohttp
@@ -20,44 +19,13 @@ async def http(shared: Server) -> AsyncIterator[aiohttp.ClientSession]:
         yield session
 
 
-async def test_the_page(http: aiohttp.ClientSession) -> None:
-    """HTML that runs nothing but its own scripts, and that no other page may frame."""
-    answer = await http.get("/")
-    assert answer.status == 200
-    assert answer.content_type == "text/html"
-    assert "<title>aiochat</title>" in await answer.text()
-    policy = answer.headers["Content-Security-Policy"]
-    assert "default-src 'self'" in policy
-    assert "frame-ancestors 'none'" in policy
-    assert "unsafe" not in policy
-    assert answer.headers["X-Content-Type-Options"] == "nosniff"
-    assert answer.headers["Referrer-Policy"] == "no-referrer"
-
-
-async def test_the_page_has_all_it_needs(http: aiohttp.ClientSession) -> None:
-    """Every file it refers to is there, with a type of its own; nothing is inline, nothing comes from elsewhere."""
-    page = await (await http.get("/")).text()
-    assert not re.search(r"<script>|<style|\son[a-z]+=|style=", page)
-    files = re.findall(r'(?:src|href)="([^"]+)"', page)
-    assert len(files) >= 2
-    types = {}
-    for file in files:
-        assert "//" not in file
-        answer = await http.get(f"/{file}")
-        assert answer.status == 200, file
-        assert answer.headers["X-Content-Type-Options"] == "nosniff"
-        types[file.rpartition(".")[2]] = answer.content_type
-    assert types["js"] in {"text/javascript", "application/javascript"}  # the latter by Python 3.11
-    assert types["css"] == "text/css"
-
-
 async def test_health(http: aiohttp.ClientSession) -> None:
     """The process answers."""
     answer = await http.get("/healthz")
     assert (answer.status, await answer.json()) == (200, {"status": "ok"})
 
 
-@pytest.mark.parametrize("path", ["/", "/healthz", "/web/chat.js"])
+@pytest.mark.parametrize("path", ["/", "/healthz", "/web/aiochat.js"])
 async def test_head_is_get_without_the_body(http: aiohttp.ClientSession, path: str) -> None:
     """The same status, type and length."""
     got, head = await http.get(path), await http.head(path)
@@ -75,7 +43,7 @@ async def test_an_unknown_path_is_not_found(http: aiohttp.ClientSession, path: s
     assert (await http.get(URL(path, encoded=True))).status == 404
 
 
-@pytest.mark.parametrize("path", ["/", "/healthz", "/ws", "/web/chat.js"])
+@pytest.mark.parametrize("path", ["/", "/healthz", "/ws", "/web/aiochat.js"])
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
 async def test_nothing_can_be_changed_over_http(http: aiohttp.ClientSession, path: str, method: str) -> None:
     """There is nothing to write to: 405, with what is allowed."""

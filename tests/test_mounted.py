@@ -176,9 +176,9 @@ async def test_the_page_is_below_the_prefix(http: aiohttp.ClientSession) -> None
     assert (redirect.status, redirect.headers["Location"]) == (308, "/chat/")
     page = await (await http.get("/chat")).text()
     assert "<title>aiochat</title>" in page
-    assert (await http.get("/chat/web/chat.js")).status == 200
+    assert (await http.get("/chat/web/aiochat.js")).status == 200
     assert (await http.get("/chat/healthz")).status == 200
-    for path in ("/healthz", "/ws", "/web/chat.js"):
+    for path in ("/healthz", "/ws", "/web/aiochat.js"):
         assert (await http.get(path)).status == 404
 
 
