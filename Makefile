@@ -62,11 +62,15 @@ format: .venv/.lint ## rewrite the code in the style that lint asks for
 protocol: .venv/.server ## write what aiochat/messages/ says into docs/protocol.md and the JSON Schema
 	@$(PY) -m aiochat.schema
 
-loadtest: .venv/.loadtest ## measure the server under load [ARGS="--clients 1000"]
-	@exec $(PY) -m aiochat loadtest $(ARGS)
+loadtest: .venv/.loadtest ## measure a server: SCENARIO=storm [CLIENTS=5000] [SECONDS=30] [URL=ws://...] [ARGS=...]
+	@exec $(PY) -m aiochat loadtest $(call flag,,SCENARIO) $(call flag,--clients,CLIENTS) $(call flag,--seconds,SECONDS) \
+	    $(call flag,--url,URL) $(ARGS)
 
-bench: .venv/.bench benchmarks/node_modules/.complete ## ours and its peers side by side [ARGS=...]
+bench: .venv/.bench benchmarks/node_modules/.complete .venv/gorilla ## ours and its peers side by side [ARGS=...]
 	@exec $(PY) -m benchmarks $(ARGS)
+
+profile: .venv/.profile ## where the server's time goes, as a flame graph [SCENARIO=saturate] [ARGS="--seconds 20"]
+	@exec $(PY) -m benchmarks.profile $(call flag,,SCENARIO) $(ARGS)
 
 lock: $(PY) ## pin the newest versions of all dependencies in constraints.txt
 	@$(PY) -m pip install --quiet --disable-pip-version-check uv
@@ -83,6 +87,14 @@ parts: ## install what the tests need of the system: Chromium, Node.js (Debian, 
 	command -v npm >/dev/null || missing="$$missing nodejs npm"; \
 	test -z "$$missing" || { echo "Installing$$missing"; apt-get -qq update && \
 	    DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes --no-install-recommends $$missing >/dev/null; }
+
+# What the benchmark's peers need of the system (Debian, Ubuntu; needs root); make bench leaves out whoever lacks it.
+# Debian starts an nginx that it installs: one that was not there before is stopped again.
+bench-parts:
+	@before=$$(command -v nginx); apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes \
+	    --no-install-recommends golang-go golang-github-gorilla-websocket-dev nginx libnginx-mod-nchan \
+	    $$(command -v npm >/dev/null || echo nodejs npm) >/dev/null && \
+	    { test -n "$$before" || test ! -d /run/systemd/system || systemctl disable --now --quiet nginx; }
 
 clean: ## remove all that was installed and built in the checkout
 	rm -rf .venv tests/node_modules benchmarks/node_modules dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
@@ -104,6 +116,9 @@ $(PY):
 .venv/.loadtest: pyproject.toml constraints.txt | $(PY)
 	$(call install,the load test,loadtest)
 
+.venv/.profile: .venv/.loadtest
+	$(call install,the profile,profile)
+
 .venv/.test: pyproject.toml constraints.txt | $(PY)
 	$(call install,the tests,test)
 
@@ -117,7 +132,13 @@ $(PY):
 	@while read -r peer; do $(PIP_INSTALL) "$$peer" || echo "$$peer: cannot be installed here"; done < $@.txt
 	@touch $@
 
-# wscat for the tests, ws for the benchmark.
+# Debian has gorilla's library as source for a GOPATH.
+.venv/gorilla: benchmarks/gorilla/server.go | $(PY)
+	@! command -v go >/dev/null || { echo "Building the benchmark's Go server" && \
+	    GO111MODULE=off GOPATH=/usr/share/gocode GOCACHE=$(CURDIR)/.venv/go-cache go build -o $@ $<; } || \
+	    echo "Go could not build it; the benchmark goes on without."
+
+# wscat for the tests, ws and Socket.IO for the benchmark.
 %/node_modules/.complete: %/package.json
 	@! command -v npm >/dev/null || { echo "Installing into $*/node_modules" && \
 	    npm install --prefix $* --no-audit --no-fund --ignore-scripts --no-save --silent && touch $@; } || \
@@ -125,4 +146,4 @@ $(PY):
 
 # The recipes share .venv.
 .NOTPARALLEL:
-.PHONY: help run chat test test-faults lint format protocol loadtest bench lock wheel parts clean parts-for-root
+.PHONY: help run chat test test-faults lint format protocol loadtest bench bench-parts profile lock wheel parts clean parts-for-root

@@ -1,6 +1,7 @@
 """The `aiochat` command: serve | config | backup | chat | loadtest. Each imports what it runs, not what others do."""
 
 import argparse
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,14 +10,15 @@ from typing import Any
 from aiochat import __version__
 from aiochat.config import Config, as_toml, defaults, load
 from aiochat.errors import ConfigError, StartError
-from aiochat.loadtest.plan import add_arguments
+from aiochat.loadtest.arguments import add_arguments
 
 _DISTRIBUTION = "aiochat-server"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; 0, or 2 after one line on standard error that says what is wrong."""
-    parsed = _parser().parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    parsed = _parser().parse_args(given, argparse.Namespace(command=shlex.join(("aiochat", *given))))
     try:
         return int(parsed.run(parsed))
     except (ConfigError, StartError) as error:

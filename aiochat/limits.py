@@ -4,7 +4,7 @@ import resource
 from contextlib import suppress
 from typing import Final
 
-_RESERVED_DESCRIPTORS: Final = 200  # the listeners, the store, HTTP requests, what the interpreter opens
+RESERVED_DESCRIPTORS: Final = 200  # the listeners, the store, HTTP requests, what the interpreter opens
 _INSTEAD_OF_UNLIMITED: Final = (1 << 20, 10_240)  # macOS says unlimited, and takes the second if not the first
 
 
@@ -90,4 +90,4 @@ def raise_descriptor_limit() -> int:
             with suppress(ValueError, OSError):
                 resource.setrlimit(resource.RLIMIT_NOFILE, (higher, hard))
                 limit = higher
-    return max(1, limit - _RESERVED_DESCRIPTORS)
+    return max(1, limit - RESERVED_DESCRIPTORS)

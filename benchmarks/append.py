@@ -20,7 +20,6 @@ from benchmarks.servers import AIOCHAT, Cores, running
 
 SECONDS = 10
 CONNECTS = 2000
-LOAD = ("--clients", "200", "--senders", "20", "--window", "20", "--codec", "json", "--json")
 
 
 def serve() -> int:
@@ -67,8 +66,18 @@ def main() -> int:
         cores = Cores(frozenset(), frozenset())
         with running(AIOCHAT._replace(command=command), cores, environment, show=True) as server:
             url = f"ws://127.0.0.1:{server.port}/ws"
-            load = [sys.executable, "-m", "aiochat", "loadtest", url, *LOAD, "--seconds", str(SECONDS + 2)]
-            with subprocess.Popen(load, stdout=subprocess.DEVNULL) as process:
+            load = [
+                sys.executable,
+                "-m",
+                "aiochat",
+                "loadtest",
+                "saturate",
+                "--url",
+                url,
+                "--seconds",
+                str(SECONDS + 2),
+            ]
+            with subprocess.Popen([*load, "--json", "-"], stdout=subprocess.DEVNULL) as process:
                 connects = asyncio.run(beside(server.port))
                 process.wait()
     print(f"beside them {connects:,.0f} connects a second")

@@ -1,116 +1,105 @@
-"""Runs aiochat and its peers side by side, in interleaved rounds, and prints one table (`make bench`)."""
+"""Runs aiochat and its peers side by side, in interleaved rounds, and prints tables of medians (`make bench`)."""
 
 import argparse
 import contextlib
-import json
-import platform
 import resource
+import shlex
+import signal
 import sys
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from benchmarks.meters import Aiochat, MeterError, Wsload
-from benchmarks.report import as_json, table, verdicts
+from aiochat.loadtest.machine import machine
+from benchmarks.docs import FOLDER, write_docs
+from benchmarks.meters import Aiochat, Wsload
+from benchmarks.report import show
+from benchmarks.results import Results, merged, read, write
+from benchmarks.rounds import Rounds
 from benchmarks.runs import Bench
-from benchmarks.servers import AIOCHAT, SERVERS, CannotStartError, Cores, Server
-from benchmarks.workloads import WORKLOADS, Sample, Workload
+from benchmarks.servers import SERVERS, Cores
+from benchmarks.workloads import WORKLOADS
 
-TABLE_WIDTH: Final = 120  # a narrower terminal breaks the lines of the table
+TABLE_WIDTH: Final = 150  # a narrower terminal breaks the lines of the tables
 
 
-def main() -> int:
-    arguments = _arguments()
-    _raise_file_limit()
+def main(argv: Sequence[str] | None = None) -> int:
+    arguments = _arguments(argv)
     console = Console()
     console.width = max(console.width, TABLE_WIDTH)
-    meter = Wsload(arguments.wsload) if arguments.wsload else Aiochat()
-    bench = Bench(meter, Cores.of_this_machine(), arguments.seconds)
-    if not bench.cores.server:
-        console.print(
-            "Server and meter are not pinned to a core each (this system can't, or has one): figures vary more."
-        )
-    rounds = Rounds(console, bench, [each for each in WORKLOADS if each.name in arguments.only], arguments.servers)
-    with contextlib.suppress(KeyboardInterrupt):  # and shows what there is by then
-        rounds.run(arguments.rounds)
-    rounds.show()
+    try:
+        files = [read(file) for file in arguments.files]
+        results = merged(files) if files else _measured(arguments, console)
+    except ValueError as error:
+        print(f"benchmarks: {error}", file=sys.stderr)
+        return 2
+    show(results, console)
     if arguments.json:
-        conditions = {"meter": arguments.meter, "pinned": bool(bench.cores.server), "python": platform.python_version()}
-        arguments.json.write_text(json.dumps(as_json(rounds.workloads, rounds.results, conditions), indent=2) + "\n")
+        write(results, arguments.json)
+    if arguments.docs:
+        write_docs(results, FOLDER)
     return 0
 
 
-class Run(NamedTuple):
-    workload: Workload
-    server: Server
-    number: int
+def _measured(arguments: argparse.Namespace, console: Console) -> Results:
+    _raise_file_limit()
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    described = machine()  # with all of its cores, before any process is pinned
+    cores = Cores.of_this_machine()
+    meter = Wsload(arguments.wsload) if arguments.wsload else Aiochat(len(cores.meter))
+    bench = Bench(meter, cores, arguments.seconds)
+    if not cores.server:
+        console.print("Server and meter share cores (this system can't pin them, or has one): figures vary more.")
+    rounds = Rounds(
+        console,
+        bench,
+        [each for each in WORKLOADS if each.name in arguments.only],
+        [each for each in SERVERS if each.name in arguments.servers],
+    )
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with contextlib.suppress(KeyboardInterrupt):  # and goes on with what there is by then
+        rounds.run(arguments.rounds)
+    return Results(
+        commands=[_command(arguments.argv)],
+        started=started,
+        machine=described,
+        meter=arguments.meter,
+        pinned=bool(cores.server),
+        versions=dict(rounds.versions()),
+        left_out=rounds.left_out,
+        samples={name: dict(samples) for name, samples in rounds.samples.items()},
+    )
 
 
-class Rounds:
-    """All runs of the benchmark, what they gave, and which servers were left out."""
-
-    def __init__(self, console: Console, bench: Bench, workloads: Sequence[Workload], servers: Sequence[str]) -> None:
-        self.console, self.bench, self.workloads = console, bench, workloads
-        self.servers = [server for server in SERVERS if server.name in servers]
-        self.results: defaultdict[str, defaultdict[str, list[Sample]]] = defaultdict(lambda: defaultdict(list))
-
-    def run(self, rounds: int) -> None:
-        for server in list(self.servers):
-            if reason := server.missing():
-                self._leave_out(server, reason)
-        runs = list(self._runs(rounds))
-        columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-        with Progress(*columns, console=self.console, transient=True) as progress:
-            task = progress.add_task("", total=len(runs))
-            for run in runs:
-                progress.update(task, description=f"{run.workload.title}: {run.server.title}")
-                self._one(run)
-                progress.advance(task)
-
-    def _runs(self, rounds: int) -> Iterator[Run]:
-        """Server by server within a round, so that what else the machine does meets all alike."""
-        for workload in self.workloads:
-            for number in range(workload.rounds or rounds):
-                for server in self.servers:
-                    if server is AIOCHAT or not workload.ours_alone:
-                        yield Run(workload, server, number)
-
-    def _one(self, run: Run) -> None:
-        if run.server not in self.servers:
-            return
-        try:
-            sample = self.bench.sample(*run)
-            self.results[run.workload.name][run.server.name].append(sample)
-        except CannotStartError as error:
-            self._leave_out(run.server, str(error))
-        except MeterError as error:
-            self.console.print(f"{run.server.title}, {run.workload.title}: no figures: {error}", markup=False)
-
-    def _leave_out(self, server: Server, reason: str) -> None:
-        self.servers.remove(server)
-        self.console.print(f"{server.title} is left out: {reason}", markup=False)
-
-    def show(self) -> None:
-        self.console.print(table(self.workloads, self.results))
-        for verdict in verdicts(self.workloads, self.results):
-            self.console.print(verdict, markup=False, highlight=False, soft_wrap=True)
+def _command(argv: Sequence[str]) -> str:
+    return f"make bench ARGS={shlex.quote(shlex.join(argv))}" if argv else "make bench"
 
 
-def _arguments() -> argparse.Namespace:
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser("benchmarks", description=__doc__)
     add = parser.add_argument
     for flag, known in (("--only", [each.name for each in WORKLOADS]), ("--servers", [each.name for each in SERVERS])):
         add(flag, metavar="NAME,...", type=_names(known), default=known, help=f"of {', '.join(known)}; default: all")
-    add("--rounds", metavar="N", type=int, default=3, help="of each workload but the slow one; default: %(default)s")
-    add("--seconds", metavar="S", type=float, default=3, help="of each run; default: %(default)s")
+    add("--rounds", metavar="N", type=int, default=3, help="of each workload; default: %(default)s")
+    add("--seconds", metavar="S", type=float, help="of each run; default: what its scenario says")
     add("--meter", choices=("aiochat", "wsload"), default="aiochat", help="default: %(default)s")
     add("--wsload", metavar="PROGRAM", type=Path, help="the compiled wsload, for --meter wsload")
     add("--json", metavar="FILE", type=Path, help="write all that was measured to a file, too")
-    arguments = parser.parse_args()
+    add(
+        "--from",
+        metavar="FILE",
+        type=Path,
+        dest="files",
+        nargs="+",
+        default=[],
+        help="measure nothing; take such files",
+    )
+    add("--docs", action="store_true", help="write docs/benchmarks.md and docs/benchmarks.svg")
+    arguments = parser.parse_args(argv)
+    arguments.argv = sys.argv[1:] if argv is None else argv
     if (arguments.meter == "wsload") != bool(arguments.wsload):
         parser.error("--meter wsload and --wsload PROGRAM go together")
     return arguments
@@ -119,7 +108,7 @@ def _arguments() -> argparse.Namespace:
 def _names(known: Sequence[str]) -> Callable[[str], list[str]]:
     def names(text: str) -> list[str]:
         if unknown := set(given := text.split(",")) - set(known):
-            raise argparse.ArgumentTypeError(f"{', '.join(unknown)}; it takes {', '.join(known)}")
+            raise argparse.ArgumentTypeError(f"{', '.join(sorted(unknown))}; it takes {', '.join(known)}")
         return given
 
     return names

@@ -41,6 +41,11 @@ class Publish(msgspec.Struct, tag_field="type", tag="publish"):
     text: str
 
 
+class Joined(msgspec.Struct, tag_field="type", tag="joined"):
+    epoch: str
+    offset: int
+
+
 class Sender(msgspec.Struct):
     client: str
 
@@ -137,6 +142,10 @@ class JSONClient(Client):
 
     __slots__ = ()
 
+    def __init__(self, hub: Hub, room: Room, transport: asyncio.Transport) -> None:
+        super().__init__(hub, room, transport)
+        transport.write(text_frame(encode(Joined("floor", room.offset))))
+
     def publish(self, payload: bytes) -> None:
         room, said = self.room, decode(payload)
         room.is_json = True
@@ -150,6 +159,7 @@ class Upgrade(web.WebSocketResponse):
 
     def _post_start(self, request: web.BaseRequest, protocol: str | None, writer: Any) -> None:
         self.early = bytearray()
+        self._ws_protocol = protocol
         request.protocol.set_parser(self)  # type: ignore[arg-type]
 
     def feed_data(self, data: bytes) -> tuple[bool, bytes]:

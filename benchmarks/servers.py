@@ -1,10 +1,9 @@
 """The servers that are compared: what each needs, how it is started on a core of its own, and ended."""
 
 import contextlib
-import importlib.util
 import os
 import random
-import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -12,9 +11,13 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO, Final, NamedTuple
+from typing import IO, Final, Literal, NamedTuple
+
+from benchmarks import parts
+from benchmarks.parts import Parts
 
 HERE: Final = Path(__file__).resolve().parent
+GORILLA: Final = HERE.parent / ".venv" / "gorilla"  # where make builds it
 PORTS: Final = range(20_000, 32_000)
 START_SECONDS: Final = 20.0
 STOP_SECONDS: Final = 15.0
@@ -24,24 +27,21 @@ class CannotStartError(Exception):
     """One line that says why a server is left out."""
 
 
+Codec = Literal["json", "text", "socketio"]
+
+
 class Server(NamedTuple):
     name: str
     title: str
     command: tuple[str, ...]  # `--port PORT` comes after it
-    module: str | None = None  # the Python package it needs, beyond aiochat's own
-
-    def missing(self) -> str | None:
-        """Why it cannot run here, or None."""
-        if self.command[0] == "node":
-            return _missing_of_node()
-        if self.module and not importlib.util.find_spec(self.module):
-            return f"the Python package {self.module} is not installed"
-        return None
+    parts: Parts
+    codec: Codec = "text"  # what it speaks where it is to speak JSON; Socket.IO is spoken always
 
 
 class Running(NamedTuple):
     port: int
     pid: int
+    codec: Codec
 
 
 class Cores(NamedTuple):
@@ -62,31 +62,44 @@ def _python(script: str) -> tuple[str, ...]:
     return sys.executable, str(HERE / script)
 
 
+def _module(name: str) -> tuple[str, ...]:
+    return sys.executable, "-m", name
+
+
+def _node(script: str) -> tuple[str, ...]:
+    return "node", str(HERE / script)
+
+
 AIOCHAT: Final = Server(
     "aiochat",
     "aiochat",
     (
-        *(sys.executable, "-m", "aiochat", "serve", "--config", str(HERE.parent / "config" / "loadtest.toml")),
+        *(*_module("aiochat"), "serve", "--config", str(HERE.parent / "config" / "loadtest.toml")),
         *("--host", "127.0.0.1", "--log-level", "warning"),
     ),
+    parts.own(),
+    "json",
 )
+FLOOR: Final = Server("floor", "the floor", _python("floor.py"), parts.python("aiohttp", "uvloop"), "json")
 SERVERS: Final = (
     AIOCHAT,
-    Server("floor", "the floor", _python("floor.py"), "uvloop"),
-    Server("uwebsockets", "uWebSockets", _python("uwebsockets.py"), "socketify"),
-    Server("picows", "picows", _python("picows_server.py"), "picows"),
-    Server("ws", "ws (Node)", ("node", str(HERE / "ws.js"))),
-    Server("websockets", "websockets", _python("websockets_server.py"), "websockets"),
-    Server("aiohttp", "plain aiohttp", _python("aiohttp_server.py"), "uvloop"),
+    FLOOR,
+    Server("uwebsockets", "uWebSockets", _python("uwebsockets.py"), parts.python("socketify")),
+    Server("nchan", "nchan (nginx)", _python("nchan.py"), parts.nginx()),
+    Server("gorilla", "gorilla (Go)", (str(GORILLA),), parts.gorilla(GORILLA)),
+    Server("picows", "picows", _module("aiochat.loadtest.peer"), parts.python("picows", "uvloop")),
+    Server("ws", "ws (Node)", _node("ws.js"), parts.node("ws")),
+    Server("websockets", "websockets", _python("websockets_server.py"), parts.python("websockets", "uvloop")),
+    Server("aiohttp", "plain aiohttp", _python("aiohttp_server.py"), parts.python("aiohttp", "uvloop")),
+    Server("socketio", "Socket.IO (Node)", _node("socketio.js"), parts.node("socket.io"), "socketio"),
+    Server(
+        "python-socketio",
+        "python-socketio",
+        _python("python_socketio.py"),
+        parts.python("python-socketio", "uvicorn", "uvloop"),
+        "socketio",
+    ),
 )
-
-
-def _missing_of_node() -> str | None:
-    if not shutil.which("node"):
-        return "there is no node on the PATH"
-    if not (HERE / "node_modules" / "ws").is_dir():
-        return "ws is not installed: npm install --prefix benchmarks"
-    return None
 
 
 @contextlib.contextmanager
@@ -112,12 +125,13 @@ def running(server: Server, cores: Cores, environment: Mapping[str, str], *, sho
             process = _start([*server.command, "--port", str(port)], environment, log)
         try:
             _wait_until_up(process, port, log)
-            yield Running(port, process.pid)
+            yield Running(port, process.pid, server.codec)
         finally:
             process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(STOP_SECONDS)
-            process.kill()
+            with contextlib.suppress(ProcessLookupError):  # and what it started
+                os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             if show:
                 log.seek(0)

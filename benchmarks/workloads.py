@@ -1,219 +1,181 @@
-"""What is measured, and the figures that aiochat has to reach. A message is 100 bytes of text."""
+"""What is measured: a scenario of the meter's each, with what is looked at and what aiochat has to reach in it."""
 
-from collections.abc import Callable, Mapping
-from typing import Final, NamedTuple
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, NamedTuple
 
-Sample = Mapping[str, float | None]
-Medians = Mapping[str, Sample]  # of each server, in one workload
+from aiochat.loadtest.scenario import Scenario, load
+from benchmarks.figures import CPU, Figure, Measure, against, ours, ratio
 
-MESSAGE_BYTES: Final = 100
+SCENARIOS: Final = Path(__file__).resolve().parent / "scenarios"
 STALL_SECONDS: Final = 10  # queue.stall_seconds in config/default.toml
+BUSY_PERCENT: Final = 90  # of a core: with more, the meter itself may be what is late
 
-
-class Measure(NamedTuple):
-    """A line of the table."""
-
-    key: str
-    label: str
-    shape: str = ",.0f"
-
-
-class Figure(NamedTuple):
-    """What aiochat has to reach: `value` of the medians, None where something was not measured, is at most `limit`."""
-
-    text: str
-    limit: float
-    value: Callable[[Medians], float | None]
+CPU_TEXT: Final = "CPU per delivery"
+CPU_MEASURE: Final = Measure(CPU, "CPU per delivery, µs", ",.3f", "cost")
+FAULTS: Final = (
+    Measure("wrong", "lost, doubled, disordered", kind="fault"),
+    Measure("dropped", "clients dropped", kind="fault"),
+)
+METER: Final = (Measure("meter_cpu_percent", "CPU of the meter, %"),)
+# As much as the server can: a fast one gets more messages than a slow one, so latencies cannot be compared.
+CLOSED: Final = (
+    CPU_MEASURE,
+    Measure("delivered_per_second", "delivered a second"),
+    Measure("p99_ms", "p99, ms", ",.1f"),
+    *FAULTS,
+    *METER,
+)
+# The same for all, whether they keep up or not.
+OPEN: Final = (
+    CPU_MEASURE,
+    Measure("p99_ms", "p99, ms", ",.1f", "cost"),
+    Measure("behind_percent", "not delivered in time, %", ",.1f", "fault", tolerated=1),
+    *FAULTS,
+    *METER,
+)
+IDLE: Final = (
+    Measure("memory_kb", "memory of a connection, kB", ",.1f", "cost"),
+    Measure("connect_us", "CPU of a connect, µs", kind="cost"),
+)
+SLOW: Final = (
+    Measure("gone_seconds", "gone after, s", ",.1f"),
+    Measure("stays", "still there at the end"),
+    Measure("p99_ms", "others' p99, ms", ",.1f"),
+    Measure("p99_alone_ms", "p99 without it, ms", ",.1f"),
+    Measure("delivered_per_second", "delivered to others a second"),
+    Measure("dropped", "others dropped"),
+    Measure("memory_mb", "memory afterwards, MB", ",.1f"),
+    Measure("memory_alone_mb", "memory without it, MB", ",.1f"),
+)
+NOTHING_WRONG: Final = ours("wrong", "messages lost, doubled, disordered", 0)
+NOBODY_DROPPED: Final = ours("dropped", "clients dropped", 0)
+ALL_ACKNOWLEDGED: Final = ours("unacknowledged", "messages not acknowledged", 0)
+ROOM_TO_SPARE: Final = ours("meter_cpu_percent", "CPU of the meter, %", BUSY_PERCENT)
 
 
 class Workload(NamedTuple):
+    """One scenario; of `fixed_seconds`, its length is not the user's to set."""
+
     name: str
-    title: str
-    clients: int
-    figures: tuple[Figure, ...]
     measures: tuple[Measure, ...]
-    senders: int = 0
-    window: int = 0  # messages in flight for each sender, or
-    rate: int = 0  # messages a second in all
-    rooms: int = 1
-    seconds: int = 0  # if 0, what --seconds says
-    warmup: int = 1
-    rounds: int = 0  # if 0, what --rounds says
+    figures: tuple[Figure, ...]
+    file: str = ""  # of the scenario; if "", the workload's name
+    addition: str = ""  # to its title
+    fixed_seconds: bool = False
     environment: Mapping[str, str] = {}
-    tls: bool = False
-    codec: str = "text"
     sqlite: bool = False  # our room log is a file, not memory
-    slow_reader: bool = False
+    tls: bool = False
+    with_and_without: bool = False  # the slow client
+    peers: tuple[str, ...] | None = None  # the names of those it is for; None: all
+
+    def is_for(self, server: str) -> bool:
+        return server == "aiochat" or self.peers is None or server in self.peers
 
     @property
-    def ours_alone(self) -> bool:
-        return self.tls or self.slow_reader
+    def path(self) -> Path:
+        return SCENARIOS / f"{self.file or self.name}.toml"
+
+    @property
+    def title(self) -> str:
+        return self.scenario().title + self.addition
+
+    def scenario(self, **overrides: Any) -> Scenario:
+        return load(str(self.path), overrides)
 
 
-def against(server: str, key: str, text: str, limit: float) -> Figure:
-    """The median of aiochat as a share of that server's."""
-    return Figure(text, limit, lambda medians: ratio(medians, ("aiochat", key), (server, key)))
-
-
-def ours(key: str, text: str, limit: float) -> Figure:
-    return Figure(text, limit, lambda medians: find(medians, "aiochat", key))
-
-
-def find(medians: Medians, server: str, key: str) -> float | None:
-    return medians.get(server, {}).get(key)
-
-
-def ratio(medians: Medians, over: tuple[str, str], under: tuple[str, str]) -> float | None:
-    dividend, divisor = find(medians, *over), find(medians, *under)
-    return dividend / divisor if dividend is not None and divisor else None
-
-
-CPU, CPU_TEXT = "cpu_us_per_delivery", "CPU per delivery"
-FAN_OUT: Final = (
-    Measure(CPU, "CPU per delivery, µs", ",.3f"),
-    Measure("delivered_per_second", "delivered a second"),
-    Measure("p99_ms", "latency p99, ms", ",.1f"),
-    Measure("dropped", "clients dropped"),
-    Measure("wrong", "lost, doubled, disordered"),
-    Measure("meter_cpu_percent", "CPU of the meter, %"),
-)
-NOBODY: Final = ours("dropped", "clients dropped", 0)
+FAST: Final = ("uwebsockets", "nchan", "gorilla", "picows", "ws")  # a slower one is only late, for minutes
+KEY_PEERS: Final = ("floor", "uwebsockets", "picows")
 NO_LOG_LINES: Final = {"AIOCHAT_LOGGING__CONNECTIONS": "false"}
 
 WORKLOADS: Final = (
     Workload(
-        "busy",
-        "200 clients, 20 x 20 in flight",
-        clients=200,
-        senders=20,
-        window=20,
-        measures=FAN_OUT,
-        figures=(against("uwebsockets", CPU, f"{CPU_TEXT}, times uWebSockets'", 1 / 15), NOBODY),
+        "chat",
+        OPEN,
+        (
+            against("ws", CPU, f"{CPU_TEXT}, times that of ws (Node)", 1),
+            against("ws", "p99_ms", "p99, times that of ws (Node)", 1),
+            NOTHING_WRONG,
+            ALL_ACKNOWLEDGED,
+            ROOM_TO_SPARE,
+        ),
+        sqlite=True,
     ),
     Workload(
-        "crowd",
-        "1000 clients, 20 x 5 in flight",
-        clients=1000,
-        senders=20,
-        window=5,
-        measures=FAN_OUT,
-        figures=(against("floor", CPU, f"{CPU_TEXT}, times the floor's", 1.7), NOBODY),
+        "broadcast20",
+        OPEN,
+        (
+            against("uwebsockets", "p99_ms", "p99, times uWebSockets'", 1.2),
+            NOTHING_WRONG,
+            ALL_ACKNOWLEDGED,
+            ROOM_TO_SPARE,
+        ),
+        sqlite=True,
+        peers=FAST,
+    ),
+    Workload(
+        "broadcast100",
+        OPEN,
+        (
+            ours("behind_percent", "not delivered in time, %", 2),
+            NOTHING_WRONG,
+            NOBODY_DROPPED,
+            ALL_ACKNOWLEDGED,
+        ),
+        sqlite=True,
+        peers=FAST,
     ),
     Workload(
         "json",
-        "200 clients, 20 x 20 in flight, JSON, acks, SQLite",
-        clients=200,
-        senders=20,
-        window=20,
-        codec="json",
-        sqlite=True,
-        measures=FAN_OUT,
-        figures=(
+        CLOSED,
+        (
             against("floor", CPU, f"{CPU_TEXT}, times the JSON floor's", 1.8),
             against("uwebsockets", CPU, f"{CPU_TEXT}, times uWebSockets'", 1 / 10),
-            ours("wrong", "lost, doubled, disordered", 0),
-            ours("unacknowledged", "messages not acknowledged", 0),
+            NOTHING_WRONG,
+            ALL_ACKNOWLEDGED,
         ),
+        addition=", acks, SQLite",
+        sqlite=True,
     ),
+    Workload("json-memory", CLOSED, (ALL_ACKNOWLEDGED,), file="json", addition=", acks, no file", peers=()),
+    Workload("busy", CLOSED, (against("uwebsockets", CPU, f"{CPU_TEXT}, times uWebSockets'", 1 / 15), NOBODY_DROPPED)),
     Workload(
-        "json-memory",
-        "the same without the file",
-        clients=200,
-        senders=20,
-        window=20,
-        codec="json",
-        measures=FAN_OUT,
-        figures=(ours("unacknowledged", "messages not acknowledged", 0),),
+        "crowd", CLOSED, (against("floor", CPU, f"{CPU_TEXT}, times the floor's", 1.7), NOBODY_DROPPED), peers=KEY_PEERS
     ),
-    Workload(
-        "light",
-        "200 clients, 10 x 2 in flight",
-        clients=200,
-        senders=10,
-        window=2,
-        measures=FAN_OUT,
-        figures=(against("uwebsockets", CPU, f"{CPU_TEXT}, times uWebSockets'", 1.3),),
-    ),
-    Workload(
-        "rate",
-        "100 clients, 500 a second",
-        clients=100,
-        senders=10,
-        rate=500,
-        measures=FAN_OUT,
-        figures=(against("picows", CPU, f"{CPU_TEXT}, times picows'", 1.3),),
-    ),
-    Workload(
-        "pairs",
-        "500 rooms of two, all sending",
-        clients=1000,
-        senders=1000,
-        window=1,
-        rooms=500,
-        measures=FAN_OUT,
-        figures=(against("picows", CPU, f"{CPU_TEXT}, times picows'", 1.0),),
-    ),
+    Workload("light", CLOSED, (against("uwebsockets", CPU, f"{CPU_TEXT}, times uWebSockets'", 1.3),), peers=KEY_PEERS),
+    Workload("rate", OPEN, (against("picows", CPU, f"{CPU_TEXT}, times picows'", 1.3),)),
+    Workload("pairs", CLOSED, (against("picows", CPU, f"{CPU_TEXT}, times picows'", 1.0),)),
     Workload(
         "idle",
-        "8000 idle connections",
-        clients=8000,
-        seconds=1,
-        warmup=0,
-        environment=NO_LOG_LINES,
-        measures=(
-            Measure("memory_kb", "memory of a connection, kB", ",.1f"),
-            Measure("connect_us", "CPU of a connect, µs"),
-        ),
-        figures=(
+        IDLE,
+        (
             ours("memory_kb", "memory of an idle connection, kB", 4.5),
             against("floor", "connect_us", "CPU of a connect, times the floor's", 1.6),
         ),
-    ),
-    Workload(
-        "idle-tls",
-        "2000 idle, over TLS",
-        clients=2000,
-        seconds=1,
-        warmup=0,
+        fixed_seconds=True,
         environment=NO_LOG_LINES,
-        measures=(
-            Measure("memory_kb", "memory of a connection, kB", ",.1f"),
-            Measure("connect_us", "CPU of a connect, µs"),
-        ),
-        figures=(),
-        tls=True,
     ),
+    Workload("idle-tls", IDLE, (), fixed_seconds=True, environment=NO_LOG_LINES, tls=True, peers=()),
     Workload(
         "slow",
-        "one of 201 stops reading",
-        clients=200,
-        senders=200,
-        rate=20_000,
-        seconds=STALL_SECONDS + 3,
-        rounds=5,
-        measures=(
-            Measure("gone_seconds", "gone after, s", ",.1f"),
-            Measure("p99_ms", "others' p99, ms", ",.1f"),
-            Measure("p99_alone_ms", "p99 without it, ms", ",.1f"),
-            Measure("delivered_per_second", "delivered to others a second"),
-            Measure("dropped", "others dropped"),
-            Measure("peak_mb", "peak memory, MB", ",.1f"),
-            Measure("memory_mb", "memory afterwards, MB", ",.1f"),
-            Measure("memory_alone_mb", "memory without it, MB", ",.1f"),
-        ),
-        figures=(
+        SLOW,
+        (
             ours("gone_seconds", "seconds until it is gone", STALL_SECONDS + 1),
+            ours("stays", "still there at the end", 0),
             Figure(
                 "the others' p99, times what it is without it",
                 1.3,
-                lambda medians: ratio(medians, ("aiochat", "p99_ms"), ("aiochat", "p99_alone_ms")),
+                lambda found: ratio(found, ("aiochat", "p99_ms"), ("aiochat", "p99_alone_ms")),
             ),
             Figure(
                 "memory afterwards, times what it is without it",
                 1.05,
-                lambda medians: ratio(medians, ("aiochat", "memory_mb"), ("aiochat", "memory_alone_mb")),
+                lambda found: ratio(found, ("aiochat", "memory_mb"), ("aiochat", "memory_alone_mb")),
             ),
         ),
-        slow_reader=True,
+        fixed_seconds=True,
+        with_and_without=True,
+        peers=(),
     ),
 )
+BY_NAME: Final = {workload.name: workload for workload in WORKLOADS}

@@ -61,7 +61,7 @@ def test_help_lists_the_commands() -> None:
 
 
 @pytest.mark.parametrize(
-    ("command", "flags"), [("serve", SETTINGS), ("config", SETTINGS), ("chat", ["--room", "--name"]), ("loadtest", [])]
+    ("command", "flags"), [("serve", SETTINGS), ("config", SETTINGS), ("chat", ["--room", "--name"])]
 )
 def test_every_flag_has_its_default_in_the_help(command: str, flags: list[str]) -> None:
     """Nobody has to read the source to know what happens without it."""

@@ -1,455 +1,375 @@
-"""The load test finds out what a server does wrong, and finds nothing where nothing is wrong."""
+"""The load test as its user sees it: it runs what is asked, says plainly what is wrong, and leaves nothing behind."""
 
 import asyncio
-import json
 import os
+import re
+import resource
 import signal
-import ssl
+import subprocess
 import sys
-import time
-from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from itertools import cycle, islice
-from typing import Any
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from pathlib import Path
 
+import msgspec
 import psutil
 import pytest
-import trustme
 from aiohttp import web
 from aiohttp.test_utils import TestServer
-from hypothesis import example, given
-from hypothesis import strategies as st
 
 from aiochat.cli import main
-from aiochat.loadtest import crew, lines, worker
-from aiochat.loadtest.clients import Complaints, CountingClient, Sender
-from aiochat.loadtest.crew import Crew, Verdict, checked
-from aiochat.loadtest.histogram import Histogram, merged
-from aiochat.loadtest.order import Order
-from aiochat.loadtest.plan import Workload
-from aiochat.loadtest.schedule import due_times
-from aiochat.loadtest.server import find
-from aiochat.loadtest.worker import Judged, Times
+from aiochat.loadtest.interrupts import Interrupts
+from aiochat.loadtest.record import Record
+from aiochat.loadtest.server import own
+from tests.servers import environment, running
 
-SIZE = 40
-# Client 0 sends 20 messages in 0.2 seconds and counts, client 1 checks, client 2 counts.
-THREE = Workload(clients=3, senders=1, window=0, rate=100, size=SIZE, seconds=0.2, warmup=0)
+FEW = ("--clients", "20", "--set", "warmup=0", "--quiet")
+TEXT = ("--set", "codec=text", "--set", "rate=100", "--set", "senders=1", *FEW)
 Socket = web.WebSocketResponse
 
 
-class Room:
-    """Broadcasts, and does one thing wrong with the fifth message."""
-
-    def __init__(self, fault: str) -> None:
-        self.fifth = FAULTS[fault]
-        self.members: dict[Socket, web.Request] = {}
-        self.count = 0
-        self.held: list[str] = []
-
-    async def publish(self, line: str, sender: Socket) -> None:
-        self.count += 1
-        if self.count == 5:
-            await self.fifth(self, line, sender)
-        else:
-            await self.send(line, *self.held)
-            self.held.clear()
-
-    async def send(self, *given: str) -> None:
-        for member in self.members:
-            for line in given:
-                await member.send_str(line)
-
-    def part(self, sender: Socket) -> dict[Socket, web.Request]:
-        """Takes all members out but the sender."""
-        gone, self.members = self.members, {sender: self.members[sender]}
-        return {socket: request for socket, request in gone.items() if socket is not sender}
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    """A server as the load test starts it, for many tests."""
+    with Interrupts() as interrupts, own(interrupts) as server:
+        yield server.target.url
 
 
-async def _good(room: Room, line: str, sender: Socket) -> None:
-    await room.send(line)
+def recorded(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, Record]:
+    """The command in this process: its exit code, and all that it has measured."""
+    code = main(["loadtest", *arguments, "--json", "-"])
+    output, errors = capsys.readouterr()
+    assert errors == ""
+    return code, msgspec.json.decode(output, type=Record)
 
 
-async def _drops(room: Room, line: str, sender: Socket) -> None:
-    """Nobody gets it."""
-
-
-async def _doubles(room: Room, line: str, sender: Socket) -> None:
-    await room.send(line, line)
-
-
-async def _reorders(room: Room, line: str, sender: Socket) -> None:
-    room.held.append(line)
-
-
-async def _forgets_one(room: Room, line: str, sender: Socket) -> None:
-    request = room.members.pop(sender)
-    await room.send(line)
-    room.members[sender] = request
-
-
-async def _refuses(room: Room, line: str, sender: Socket) -> None:
-    await sender.send_str("! not sent: try again")
-
-
-async def _pings(room: Room, line: str, sender: Socket) -> None:
-    await sender.ping(b"~~")
-    await room.send(line)
-
-
-async def _joins_lines(room: Room, line: str, sender: Socket) -> None:
-    await room.send(f"* a notice\n{line}")
-
-
-async def _names_senders(room: Room, line: str, sender: Socket) -> None:
-    await room.send(f"guest-7: {line}")
-
-
-async def _chats(room: Room, line: str, sender: Socket) -> None:
-    await room.send("~hello", line)
-
-
-async def _closes(room: Room, line: str, sender: Socket) -> None:
-    for other in room.part(sender):
-        await other.close(code=4000)
-    await room.send(line)
-
-
-async def _aborts(room: Room, line: str, sender: Socket) -> None:
-    for request in room.part(sender).values():
-        assert request.transport is not None
-        request.transport.abort()
-    await room.send(line)
-
-
-FAULTS: dict[str, Callable[[Room, str, Socket], Awaitable[None]]] = {
-    fault.__name__.removeprefix("_"): fault
-    for fault in (
-        *(_good, _drops, _doubles, _reorders, _forgets_one, _refuses),
-        *(_pings, _joins_lines, _names_senders, _chats, _closes, _aborts),
-    )
-}
-MIXED = {"room-0": "drops", "room-1": "doubles", "room-2": "reorders", "room-3": "aborts"}
-
-
-@asynccontextmanager
-async def server(tls: ssl.SSLContext | None = None) -> AsyncIterator[tuple[str, dict[str, Room]]]:
-    """Its URL, and its rooms: one at /FAULT for each fault; those at /mixed/ROOM have different ones."""
-    rooms: dict[str, Room] = {}
-
-    async def join(request: web.Request) -> Socket:
-        fault = request.match_info["fault"]
-        room = rooms.setdefault(request.path, Room(MIXED[request.match_info["room"]] if fault == "mixed" else fault))
-        socket = Socket()
-        await socket.prepare(request)
-        room.members[socket] = request
-        async for message in socket:
-            await room.publish(message.data, socket)
-        return socket
-
-    app = web.Application()
-    app.add_routes([web.get("/{fault}", join), web.get("/{fault}/{room}", join)])
-    test_server = TestServer(app, host="127.0.0.1")
-    await test_server.start_server(ssl=tls)
-    try:
-        yield f"{'wss' if tls else 'ws'}://127.0.0.1:{test_server.port}", rooms
-    finally:
-        await test_server.close()
-
-
-async def judged(plan: Workload, url: str) -> Judged:
-    """What one worker says after its load."""
-    clients = Crew(plan, find(url), first=0)
-    assert await clients.connect() == []
-    start = time.monotonic()
-    times = Times(start, start + plan.warmup, start + plan.warmup + plan.seconds)
-    loaded = await worker.load(clients, times)
-    await worker.settle(clients, loaded.sent)
-    clients.leave()
-    return worker.judge(clients, loaded.sent, times)
-
-
-async def loadtest(*flags: str) -> tuple[int | None, Any]:
-    """The real command: its exit code, and its JSON."""
-    command = (sys.executable, "-m", "aiochat", "loadtest", *flags, "--json")
-    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
-    output, _ = await process.communicate()
-    return process.returncode, json.loads(output)
-
-
-@pytest.fixture
-def quiet_soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is lost is given up soon: these servers answer at once."""
-    monkeypatch.setattr(worker, "QUIET_SECONDS", 0.3)
-
-
-@pytest.mark.parametrize(
-    ("fault", "verdict"),
-    [
-        ("good", Verdict()),
-        ("drops", Verdict(lost=3)),
-        ("doubles", Verdict(doubled=3)),
-        ("reorders", Verdict(out_of_order=1)),
-        ("forgets_one", Verdict(lost=1)),
-        ("pings", Verdict()),
-        ("joins_lines", Verdict()),
-        ("names_senders", Verdict()),
-        ("chats", Verdict(doubled=2)),
-    ],
-)
-@pytest.mark.usefixtures("quiet_soon")
-async def test_every_delivery_is_accounted_for(fault: str, verdict: Verdict) -> None:
-    """Each fault is counted once for each receiver it hit, and what is no fault is none."""
-    async with server() as (url, _):
-        assert (await judged(THREE, f"{url}/{fault}")).verdict == verdict
-
-
-@pytest.mark.usefixtures("quiet_soon")
-async def test_errors_of_the_server_are_counted_and_the_first_is_kept() -> None:
-    """A line beginning with `! ` is an error; what it refused was sent and came nowhere."""
-    async with server() as (url, _):
-        result = await judged(THREE, f"{url}/refuses")
-    assert (result.errors, result.first_error, result.verdict.lost) == (1, "! not sent: try again", 3)
-
-
-@pytest.mark.parametrize(("fault", "code"), [("closes", 4000), ("aborts", 1006)])
-async def test_dropped_clients_are_counted_by_close_code_and_not_as_loss(fault: str, code: int) -> None:
-    """Who was dropped is not also reported as having lost the rest."""
-    async with server() as (url, _):
-        result = await judged(THREE, f"{url}/{fault}")
-    assert (result.dropped, result.verdict) == (Counter({code: 2}), Verdict())
-
-
-async def test_a_closed_loop_keeps_its_window_in_flight() -> None:
-    """Echoes are followed by new messages until the end, over TLS too, and in each room only its own come."""
-    authority = trustme.CA()
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1").configure_cert(context)
-    plan = Workload(clients=6, senders=3, window=4, size=SIZE, rooms=3, seconds=0.5, warmup=0)
-    async with server(context) as (url, _):
-        clients = Crew(plan, find(f"{url}/good"), first=0)
-        assert await clients.connect() == []
-        start = time.monotonic()
-        loaded = await worker.load(clients, Times(start, start, start + plan.seconds))
-        await worker.settle(clients, loaded.sent)
-        clients.leave()
-    assert min(loaded.sent.values()) > plan.window
-    assert clients.judge(loaded.sent) == Verdict()
-    assert clients.latencies.total > 0
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere 127.0.0.2 is no address of the machine")
-async def test_more_clients_than_an_address_has_ports_use_more_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Here after two clients, really after 20,000."""
-    monkeypatch.setattr(crew, "CLIENTS_PER_ADDRESS", 2)
-    async with server() as (url, rooms):
-        clients = Crew(Workload(clients=5), find(f"{url}/good"), first=0)
-        assert await clients.connect() == []
-        remotes = Counter(request.remote for request in rooms["/good"].members.values())
-        clients.leave()
-    assert remotes == {"127.0.0.1": 2, "127.0.0.2": 2, "127.0.0.3": 1}
-
-
-async def test_the_command_finds_out_a_bad_server() -> None:
-    """End to end, through worker processes, exit code and JSON: rooms 0 to 3 drop, double, reorder and abort."""
-    flags = "--clients 12 --senders 4 --slow 1 --rooms 4 --rate 80 --size 40 --seconds 1 --warmup 0 --processes 2"
-    async with server() as (url, _):
-        code, result = await loadtest(f"{url}/mixed", *flags.split())
-    assert code == 1
-    assert (result["lost"], result["doubled"], result["out_of_order"]) == (3, 3, 1)
-    assert (result["dropped_clients"], result["close_codes"]) == (1, {"1006": 1})
-    assert result["slow_clients_dropped"] == 1
-    assert 0 < result["slow_client_seconds"] <= 30
-
-
-async def test_it_starts_a_server_of_its_own_and_ends_it() -> None:
-    """Without a URL there are figures of CPU too, and nothing is left running."""
-    before = psutil.Process().children(recursive=True)
-    code, result = await loadtest("--clients", "4", "--senders", "2", "--seconds", "0.3", "--warmup", "0")
-    assert (code, result["lost"], result["dropped_clients"]) == (0, 0, 0)
-    assert result["cpu_us_per_delivery"] >= 0
-    assert result["pinned"] is (hasattr(os, "sched_getaffinity") and len(os.sched_getaffinity(0)) > 1)
-    assert psutil.Process().children(recursive=True) == before
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-async def test_an_interrupted_run_leaves_nothing_behind(number: signal.Signals) -> None:
-    """Its server and its workers end with it."""
-    command = (sys.executable, "-m", "aiochat", "loadtest", "--clients", "4", "--seconds", "50")
-    process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)
-    while len(children := psutil.Process(process.pid).children()) < 2:  # noqa: ASYNC110 - no event tells of them
-        await asyncio.sleep(0.02)
-    process.send_signal(number)
-    _, errors = await process.communicate()
-    assert process.returncode == 130
-    assert errors.decode().startswith("aiochat loadtest: interrupted\n")  # a worker just born may complain behind it
-    _, left = psutil.wait_procs(children, timeout=10)
-    assert left == []
-
-
-@pytest.mark.parametrize(
-    ("flags", "named"),
-    [
-        ("--clients 0", "--clients"),
-        ("--clients 10 --senders 8 --slow 3", "--slow"),
-        ("--senders 70000 --clients 70000", "--senders"),
-        ("--window 5 --rate 10", "--rate"),
-        ("--window 0", "--window"),
-        ("--rate 0", "--rate"),
-        ("--rate nan", "--rate"),
-        ("--senders 0 --rate 10", "senders"),
-        ("--size 28", "29"),
-        ("--rooms 201", "--rooms"),
-        ("--seconds 0", "--seconds"),
-        ("--warmup -1", "--warmup"),
-        ("--processes 0", "--processes"),
-        ("--pid 1", "URL"),
-        ("ftp://127.0.0.1/ws", "ws://"),
-        ("127.0.0.1:8080", "ws://"),
-        ("ws://127.0.0.1:1/ws", "no server"),
-        ("ws://127.0.0.1:port/ws", "ws://"),
-    ],
-)
-def test_flags_that_make_no_sense_end_in_one_line(flags: str, named: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Exit code 2, and the line says what is wrong."""
-    assert main(["loadtest", *flags.split()]) == 2
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """The one line that it says, with exit code 2."""
+    assert main(["loadtest", *arguments]) == 2
     output, errors = capsys.readouterr()
     assert output == ""
     assert errors.count("\n") == 1
-    assert named in errors
+    return errors.removeprefix("aiochat loadtest: ").rstrip()
 
 
-class Wire:
-    """In place of a transport: counts the pongs that are written."""
-
-    pongs = 0
-
-    def is_closing(self) -> bool:
-        return False
-
-    def write(self, data: bytes) -> None:
-        self.pongs += data[0] == lines.PONG
+def servers() -> set[int]:
+    """And workers: what this process has started, and they in turn."""
+    children = psutil.Process().children(recursive=True)
+    return {child.pid for child in children if re.search("aiochat|spawn_main", " ".join(child.cmdline()))}
 
 
-def line_frame(sender: int = 3, size: int = SIZE) -> bytes:
-    """A line as a server delivers it."""
-    line = b"%b%08x%016x" % (lines.key(sender), 7, 1)
-    return lines.frame_head(lines.TEXT, size) + line.ljust(size, b"a")
+@asynccontextmanager
+async def commanded(*arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    """The command as a process of its own."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "aiochat", "loadtest", *arguments),
+        env=environment({}),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
 
 
-PIECES = {
-    "line": line_frame(),
-    "own": line_frame(sender=4),
-    "ping": lines.frame_head(lines.PING, 2) + b"~~",
-    "error": lines.frame_head(lines.TEXT, 6) + b"! oops",
-    "notice": lines.frame_head(lines.TEXT, 300) + b"* ".ljust(300, b"-"),
-}
+# Scenarios.
 
 
-@given(
-    st.lists(st.sampled_from([*PIECES, "line", "line", "line"]), max_size=30),
-    st.lists(st.integers(1, 500), min_size=1, max_size=20),
-)
-@example(["ping", "line"], [2 + SIZE])
-def test_counting_is_exact_however_the_bytes_arrive(names: list[str], reads: list[int]) -> None:
-    """Frames of any kind between the lines, in reads that end anywhere."""
-    sender, complaints = Sender(4, lines.LineFrames(SIZE)), Complaints()
-    client = CountingClient(0, sender, lines.LineFrames(SIZE), bytearray(1024), complaints)
-    wire: Any = Wire()
-    client.attach(wire)
-    sender.refilling = True
-    left, sizes = b"".join(PIECES[name] for name in names), cycle(reads)
-    while left:
-        read, left = left[: (size := next(sizes))], left[size:]
-        client.get_buffer(-1)[: len(read)] = read
-        client.buffer_updated(len(read))
-    assert client.delivered == names.count("line") + names.count("own")
-    assert complaints.count == names.count("error")
-    assert sender.sent == names.count("own")
-    assert wire.pongs == names.count("ping")
+@pytest.mark.parametrize("name", ["chat", "broadcast", "saturate", "pairs", "idle", "slow", "churn"])
+def test_a_scenario_runs_clean(name: str, url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """With few clients and for a moment; what it is about has happened."""
+    fewer = ("--set", "senders=5", "--set", "slow=2", "--set", "size=2000") if name == "slow" else ()
+    code, record = recorded(capsys, name, "--url", url, *FEW, "--seconds", "0.5", *fewer)
+    (only,) = record.rounds
+    assert (code, only.outcome.clean, only.ended_early, only.clients) == (0, True, "", 20)
+    assert (only.delivered_per_second > 0) is (name != "idle")
+    assert (only.outcome.newcomers > 0) is (name == "churn")
+    assert only.memory_peak_bytes is not None, "the process at the URL is found"
 
 
-@pytest.mark.parametrize("size", [29, 125, 126, 65_535, 65_536])
-def test_a_sent_frame_is_the_line_masked(size: int) -> None:
-    """Length, mask and fields are where RFC 6455 and the receiver expect them."""
-    frame = lines.LineFrames(size).frame(sender=5, sequence=9, sent_us=123)
-    head = lines.frame_head(lines.TEXT, size)
-    assert (frame[0], frame[1]) == (head[0], head[1] | 0x80)
-    mask, masked = frame[len(head) : len(head) + 4], frame[len(head) + 4 :]
-    line = bytes(byte ^ mask[at % 4] for at, byte in enumerate(masked))
-    assert (len(line), lines.fields(line), line.strip()) == (size, (5, 9, 123), line)
-    assert line.startswith(lines.key(5))
+def test_in_a_storm_all_break_and_resume(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """All who are there, twice within the load, and nothing is lost."""
+    code, record = recorded(capsys, "storm", "--url", url, *FEW, "--seconds", "1.5")
+    (only,) = record.rounds
+    assert (code, only.outcome.clean) == (0, True)
+    assert 20 < only.outcome.cuts <= 40
+    assert only.outcome.resumed == only.outcome.cuts
 
 
-def test_frames_yields_whole_frames_only() -> None:
-    """A frame whose end has not come yet is left for later, wherever it is cut."""
-    stream = line_frame() + line_frame(size=200)
-    assert [start for _, start, _ in lines.frames(stream, len(stream))] == [2, 2 + SIZE + 4]
-    assert all(len([*lines.frames(stream, end)]) == 1 for end in range(2 + SIZE, len(stream)))
+def test_it_starts_a_server_and_a_peer_in_turn_and_ends_them(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Nothing is left of them, not even a folder."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    before = servers()
+    code, record = recorded(capsys, "broadcast", *FEW, "--seconds", "0.5", "--peer")
+    assert (code, len(record.rounds), len(record.peer_rounds)) == (0, 1, 1)
+    assert all(each.outcome.clean and each.delivered_per_second for each in (*record.rounds, *record.peer_rounds))
+    assert record.server.own
+    assert record.server.settings["limits.messages_per_second"] == "0.0"
+    assert servers() == before
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_record_says_what_was_run(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The exact command, the scenario with what was overridden, and a line for each second, warm-up included."""
+    flags = ("--url", url, "--clients", "4", "--seconds", "1.2", "--set", "warmup=1", "--rounds", "2", "--quiet")
+    code, record = recorded(capsys, "broadcast", *flags, "--set", "senders=2")
+    assert (code, len(record.rounds)) == (0, 2)
+    assert record.command == f"aiochat loadtest broadcast {' '.join(flags)} --set senders=2 --json -"
+    assert (record.scenario["clients"], record.scenario["senders"]) == (4, 2)
+    assert [second.phase for second in record.rounds[0].timeline] == ["warmup", "measure", "measure"]
+    assert record.rounds[0].seconds > 1.1
+
+
+# What cannot be run.
 
 
 @pytest.mark.parametrize(
-    ("sequences", "lost", "doubled", "out_of_order"),
+    ("arguments", "says"),
     [
-        ([0, 1, 2, 3], 0, 0, 0),
-        ([0, 2, 3], 1, 0, 0),
-        ([0, 1], 2, 0, 0),
-        ([], 4, 0, 0),
-        ([0, 1, 1, 2, 3], 0, 1, 0),
-        ([0, 2, 1, 3], 0, 0, 1),
-        ([3, 2, 1, 0], 0, 0, 3),
-        ([0, 2, 1, 1, 3], 0, 1, 1),
-        ([0, 3, 1, 3], 1, 1, 1),
+        (["strom"], "there is no scenario 'strom'; did you mean 'storm'?"),
+        (["--set", "clints=5"], "--set: there is no key 'clints'; did you mean 'clients'?"),
+        (["--clients", "0"], "--set: clients is 0; it takes a whole number above 0"),
+        (["--url", "ws://127.0.0.1:1"], "there is no server at ws://127.0.0.1:1/ws: Connection refused"),
+        (["--url", "127.0.0.1:8080"], "--url is '127.0.0.1:8080'; it takes ws://HOST:PORT/PATH"),
+        (["--pid", "1"], "--pid goes with --url"),
+        (["--peer"], "--peer: it only sends on what it gets"),
+        (["--rounds", "0"], "--rounds is 0; it takes 1 or more"),
+        (["--json", "no/such/folder/a.json"], "--json 'no/such/folder/a.json': there is no such folder"),
+        (["--compare", "none.json"], "none.json cannot be read"),
     ],
 )
-def test_order_knows_lost_doubled_and_late(sequences: list[int], lost: int, doubled: int, out_of_order: int) -> None:
-    """Of four messages of one sender; another sender's numbers do not mix with them."""
-    order = Order()
-    for sequence in sequences:
-        order.take(1, sequence)
-        order.take(2, order.expected.get(2, 0))
-    sent = {1: 4, 2: order.expected.get(2, 0)}
-    assert (order.lost(sent), order.doubled, order.out_of_order) == (lost, doubled, out_of_order)
+def test_what_cannot_be_run_is_one_line(arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Before anything is started."""
+    assert refused(capsys, *arguments).startswith(says)
 
 
-@given(st.lists(st.integers(0, 1 << 40), min_size=1), st.floats(0.01, 1))
-def test_percentiles_are_at_most_a_bucket_too_high(values: list[int], share: float) -> None:
-    """Never below the true value, and at most 1.6 % above it."""
-    histogram = Histogram()
-    for value in values:
-        histogram.record(value)
-    true = next(value for count, value in enumerate(sorted(values), 1) if count >= share * len(values))
-    assert true <= histogram.percentile(share) <= true * 65 / 64
-    assert histogram.percentile(1) == max(values)
+def test_more_clients_than_open_files_are_refused_before_the_start() -> None:
+    """The line says the limit, what is needed, and how to raise it."""
+    result = subprocess.run(
+        [sys.executable, "-m", "aiochat", "loadtest", "--clients", "500"],
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (300, 300)),
+        env=environment({}),
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert result.returncode == 2
+    assert result.stdout == ""
+    assert re.fullmatch(
+        r"aiochat loadtest: 500 clients need \d+ open files .*, and the limit is 300; raise it .*ulimit -n.*\n",
+        result.stderr,
+    )
 
 
-def test_histograms_of_two_workers_add_up() -> None:
-    """As if one had recorded it all; an empty one has nothing to say."""
-    ones = [Histogram(), Histogram(), Histogram()]
-    for value in range(100):
-        ones[value % 2].record(value)
-    total = merged(ones)
-    assert (total.total, total.percentile(0.5), total.percentile(1)) == (100, 49, 99)
-    assert merged([]).percentile(0.5) == 0
+@asynccontextmanager
+async def serving(handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> AsyncIterator[str]:
+    """The URL of something that speaks HTTP."""
+    app = web.Application()
+    app.router.add_get("/{path:.*}", handler)
+    server = TestServer(app, host="127.0.0.1")
+    await server.start_server(shutdown_timeout=0.1)
+    try:
+        yield f"ws://127.0.0.1:{server.port}"
+    finally:
+        await server.close()
 
 
-def test_two_workers_share_one_schedule() -> None:
-    """Message k leaves at k / rate, from sender k modulo all, whoever runs that sender."""
-    senders = [Sender(number, lines.LineFrames(SIZE)) for number in range(5)]
-    shares = [islice(due_times(senders[first::2], 5, rate=10, start=100), 20) for first in (0, 1)]
-    due = sorted((round(moment, 6), sender.number) for share in shares for moment, sender in share)
-    assert due[:20] == [(100 + k / 10, k % 5) for k in range(20)]
+async def _page(request: web.Request) -> web.StreamResponse:
+    return web.Response(text="hello")
+
+
+async def _other_subprotocol(request: web.Request) -> web.StreamResponse:
+    socket = Socket()
+    await socket.prepare(request)
+    return socket
+
+
+async def _silent(request: web.Request) -> web.StreamResponse:
+    socket = Socket()
+    await socket.prepare(request)
+    async for _ in socket:
+        pass
+    return socket
 
 
 @pytest.mark.parametrize(
-    ("clients", "rooms", "slow"), [(1, 1, 0), (200, 1, 0), (1000, 500, 0), (7, 3, 1), (2000, 20, 100), (5, 5, 4)]
+    ("handler", "codec", "says"),
+    [
+        (_page, "json", "is no WebSocket server, or not at this path: it answers 200 'OK' instead of upgrading"),
+        (_other_subprotocol, "json", "does not speak aiochat.v1.json; for other chat servers: --set codec=text"),
+        (_silent, "text", "it is no chat server, or not one that speaks text"),
+    ],
 )
-def test_some_clients_of_each_room_check_every_message(clients: int, rooms: int, slow: int) -> None:
-    """At least one in each of up to 20 rooms that has a reader, and never a slow one."""
-    numbers = checked(Workload(clients=clients, rooms=rooms, slow=slow))
-    rooms_read = {number % rooms for number in range(clients - slow)}
-    per_room: dict[int, int] = defaultdict(int)
-    for number in numbers:
-        assert 0 <= number < clients - slow
-        per_room[number % rooms] += 1
-    assert len(per_room) == min(20, len(rooms_read))
+async def test_something_else_at_the_url_is_one_line(
+    handler: Callable[[web.Request], Awaitable[web.StreamResponse]], codec: str, says: str
+) -> None:
+    """Which says what is there instead."""
+    flags = (*FEW, "--seconds", "0.5", "--set", f"codec={codec}")
+    async with serving(handler) as url, commanded("broadcast", "--url", url, *flags) as process:
+        _, errors = await process.communicate()
+    assert process.returncode == 2
+    assert errors.decode().count("\n") == 1
+    assert says in errors.decode()
+
+
+async def test_what_speaks_no_http_is_one_line() -> None:
+    """A port of something else."""
+
+    async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 mail.example ESMTP\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(greet, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server, commanded("--url", f"ws://127.0.0.1:{port}") as process:
+        _, errors = await process.communicate()
+    assert process.returncode == 2
+    assert f"ws://127.0.0.1:{port}/ws is no WebSocket server: it does not speak HTTP" in errors.decode()
+
+
+# A server that goes wrong, and a user who has seen enough.
+
+
+class Room:
+    """Of a text server that broadcasts; its fifth message comes to all but the last who joined."""
+
+    def __init__(self, *, lossy: bool = False) -> None:
+        self.members: list[Socket] = []
+        self.count = 0
+        self.lossy = lossy
+        self.spoken = asyncio.Event()
+
+    async def join(self, request: web.Request) -> Socket:
+        socket = Socket()
+        await socket.prepare(request)
+        self.members.append(socket)
+        async for message in socket:
+            self.count += 1
+            self.spoken.set()
+            for member in self.members[: -1 if self.lossy and self.count == 5 else None]:
+                with suppress(ConnectionError):
+                    await member.send_str(message.data)
+        self.members.remove(socket)
+        return socket
+
+
+async def test_a_lost_message_is_named_and_is_exit_code_1(tmp_path: Path) -> None:
+    """Receiver, room, sender and sequence are in the report and in the JSON."""
+    file = tmp_path / "record.json"
+    flags = (*TEXT, "--seconds", "0.5", "--json", str(file))
+    room = Room(lossy=True)
+    async with serving(room.join) as url, commanded("broadcast", "--url", url, *flags) as process:
+        output, _ = await process.communicate()
+    (only,) = msgspec.json.decode(file.read_bytes(), type=Record).rounds
+    assert process.returncode == 1
+    assert only.outcome.lost == 1
+    (violation,) = only.outcome.violations
+    assert (violation.kind, violation.sequences) == ("lost", (4, 4))
+    said = " ".join(output.decode().split())
+    assert f"receiver {violation.receiver}" in said
+    assert f"sender {violation.sender}" in said
+
+
+async def test_a_server_that_dies_midway_leaves_a_report(tmp_path: Path) -> None:
+    """Of what was measured until then; exit code 1, and a line that says so."""
+    file = tmp_path / "record.json"
+    room = Room()
+    flags = (*TEXT, "--seconds", "50", "--json", str(file))
+    async with AsyncExitStack() as stack:
+        async with serving(room.join) as url:
+            process = await stack.enter_async_context(commanded("broadcast", "--url", url, *flags))
+            await room.spoken.wait()
+        output, _ = await process.communicate()
+    (only,) = msgspec.json.decode(file.read_bytes(), type=Record).rounds
+    assert process.returncode == 1
+    assert only.ended_early == f"the server at {url}/ws is gone"
+    assert only.ended_early in " ".join(output.decode().split())
+    assert 0 < only.seconds < 50
+
+
+@pytest.mark.parametrize(
+    ("kill", "number"), [(os.killpg, signal.SIGINT), pytest.param(os.kill, signal.SIGTERM, marks=pytest.mark.faults)]
+)
+async def test_an_interrupted_run_reports_what_there_is(
+    kill: Callable[[int, int], None], number: signal.Signals, tmp_path: Path
+) -> None:
+    """Exit code 130; and its workers are gone. Ctrl-C in a terminal comes to them, too."""
+    file, room = tmp_path / "record.json", Room()
+    flags = (*TEXT, "--seconds", "50", "--json", str(file))
+    async with serving(room.join) as url, commanded("broadcast", "--url", url, *flags) as process:
+        await room.spoken.wait()
+        children = psutil.Process(process.pid).children(recursive=True)
+        kill(process.pid, number)
+        output, errors = await process.communicate()
+    (only,) = msgspec.json.decode(file.read_bytes(), type=Record).rounds
+    assert (process.returncode, errors) == (130, b"")
+    assert (only.ended_early, only.outcome.clean) == ("interrupted", True)
+    assert "interrupted" in output.decode()
+    assert psutil.wait_procs(children, timeout=10)[1] == []
+
+
+async def test_before_the_load_an_interrupt_ends_it_at_once() -> None:
+    """There is nothing to report; its server is gone with it."""
+    async with commanded("--seconds", "50", "--clients", "2") as process:
+        while not (children := psutil.Process(process.pid).children()):  # noqa: ASYNC110 - no event tells of them
+            await asyncio.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        _, errors = await process.communicate()
+    assert process.returncode == 130
+    assert errors.decode() == "aiochat loadtest: interrupted, and nothing was measured\n"
+    assert psutil.wait_procs(children, timeout=10)[1] == []
+
+
+def test_the_second_interrupt_is_not_waited_for() -> None:
+    """The first is noted while a load runs; held ones count when the block is over."""
+    with Interrupts() as interrupts:
+        with interrupts.noted():
+            signal.raise_signal(signal.SIGINT)
+            assert interrupts.requested
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGTERM)
+        with pytest.raises(KeyboardInterrupt), interrupts.held():
+            signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.faults
+async def test_limits_of_one_client_are_said_plainly() -> None:
+    """With the command that starts a server without them; what it refused is not called lost."""
+    limits = {"limits.messages_per_second": 1, "limits.burst_messages": 10}
+    async with (
+        running(settings=limits) as server,
+        commanded("saturate", "--url", server.ws_url, *FEW, "--seconds", "0.5") as process,
+    ):
+        output, errors = await process.communicate()
+    assert (process.returncode, output) == (2, b"")
+    assert "(rate_limited)" in errors.decode()
+    assert errors.decode().endswith("aiochat serve --config config/loadtest.toml\n")
+
+
+def test_help_shows_the_four_scenarios_first(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With an example of each, on a terminal of 80 columns."""
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit):
+        main(["loadtest", "--help"])
+    output = capsys.readouterr().out
+    places = [output.index(f"aiochat loadtest{name}") for name in (" ", " broadcast", " storm", " idle")]
+    assert places == sorted(places)
+    assert max(map(len, output.splitlines())) <= 80
+
+
+def test_the_list_has_all_scenarios(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each with its title, the four first ones first."""
+    assert main(["loadtest", "--list"]) == 0
+    listed = [line.split()[0] for line in capsys.readouterr().out.splitlines() if line]
+    assert listed[:4] == ["chat", "broadcast", "storm", "idle"]
+    assert len(listed) == 8 + 1

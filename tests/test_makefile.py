@@ -12,7 +12,7 @@ import pytest
 CHECKOUT = Path(__file__).parent.parent
 TARGETS = [
     *("help", "run", "chat", "test", "test-faults", "lint", "format"),
-    *("protocol", "loadtest", "bench", "lock", "wheel", "parts", "clean"),
+    *("protocol", "loadtest", "bench", "profile", "lock", "wheel", "parts", "clean"),
 ]
 PIN = re.compile(r"(?P<name>[a-z0-9-]+)==[0-9][0-9a-z.]*( ; [a-z_]+ [!=]= '[A-Za-z0-9]+')?")
 
@@ -34,7 +34,7 @@ class Clone:
 
     def add_venv(self) -> None:
         """As after a first `make run`."""
-        for name in ("bin/python", ".server"):
+        for name in ("bin/python", ".server", ".loadtest"):
             file = self.folder / ".venv" / name
             file.parent.mkdir(parents=True, exist_ok=True)
             file.touch()
@@ -115,6 +115,14 @@ def test_chat_has_its_name_room_and_port(clone: Clone) -> None:
     assert "--name 'bob'" in started
     assert "--room 'kitchen'" in started
     assert "ws://127.0.0.1:9000/ws" in started
+
+
+def test_a_load_test_has_its_scenario_clients_and_url(clone: Clone) -> None:
+    """What one changes most is a variable each."""
+    clone.add_venv()
+    started = clone.make("-n", "loadtest", "SCENARIO=storm", "CLIENTS=5000", "SECONDS=3", "URL=ws://127.0.0.1:8080/ws")
+    said = " ".join(started.stdout.replace("\\\n", " ").split())
+    assert said.endswith("loadtest 'storm' --clients '5000' --seconds '3' --url 'ws://127.0.0.1:8080/ws'")
 
 
 def test_the_constraints_are_exact_and_nothing_else() -> None:

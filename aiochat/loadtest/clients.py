@@ -1,211 +1,260 @@
-"""The clients: most only count what arrives, a sample checks every message, slow ones never read.
+"""The clients: one connection each, which comes in through picows' handshake, receives, sends, breaks and ends.
 
-All shake hands through picows. The checking ones stay with it; the others get a protocol that looks at a whole read at
-once, because one Python call for each of 20 million messages a second would make the meter the limit.
+picows shakes hands; then the transport gets a protocol of ours that looks at a whole read at once, because one Python
+call for each of 20 million messages a second would make the meter the limit.
 """
 
 import asyncio
+import contextlib
+import socket
+import struct
 import time
+from collections.abc import Callable
 from typing import Final
 
-from picows import WSFrame, WSListener, WSMsgType, WSTransport
+import msgspec
+from picows import WSFrame, WSListener, WSTransport, WSUpgradeRequest, WSUpgradeResponse
 
 from aiochat.loadtest import lines
-from aiochat.loadtest.histogram import Histogram
-from aiochat.loadtest.order import Order
+from aiochat.loadtest.dialects import PLAIN, Complaints, Dialect, dialect
+from aiochat.loadtest.latencies import Latencies
+from aiochat.loadtest.receivers import Reading, Receiver
+from aiochat.loadtest.senders import Sender
+from aiochat.loadtest.stream import Stream
 
 ABNORMAL: Final = 1006  # no Close frame came (RFC 6455, 7.1.5)
 NO_CODE: Final = 1005
 TOO_BIG: Final = 1009
 NORMAL: Final = (1000).to_bytes(2, "big")
-_MARKER: Final = lines.MARKER[0]
-_COMPLAINTS: Final = (b"! ", b'{"type":"error"')
-_ACK: Final = b'{"type":"ack"'
-
-
-def now_us() -> int:
-    return time.monotonic_ns() // 1000
+_RESET: Final = struct.pack("ii", 1, 0)  # linger for 0 seconds: a reset instead of an orderly end
 
 
 def _close_code(payload: bytes) -> int:
     return int.from_bytes(payload[:2], "big") or NO_CODE
 
 
-class Complaints:
-    """Lines beginning with `! `, and `error` events: the server refused something."""
+class Common(msgspec.Struct, frozen=True):
+    """What all clients of a process share."""
 
-    def __init__(self) -> None:
-        self.count = 0
-        self.first = ""
-
-    def take(self, line: bytes) -> None:
-        if line.startswith(_COMPLAINTS):
-            self.first = self.first or line.decode(errors="replace")
-            self.count += 1
+    codec: str
+    reading: Reading
+    complaints: Complaints
+    lost: Callable[["Client"], None]  # its connection has ended, on purpose or not
+    departs: Callable[["Client"], None]  # it has left its room: what it got is to be judged
 
 
-class Sender:
-    """Numbers, stamps and writes messages; in a closed loop each echo of its own is followed by a new one."""
+class Connection:
+    """How a connection of a client ended."""
 
-    def __init__(self, number: int, frames: lines.LineFrames) -> None:
-        self.number = number
-        self.key = lines.key(number)
-        self.sent = 0
-        self.acknowledged = 0
-        self.refilling = False
-        self.transport: asyncio.Transport
-        self._frames = frames
-
-    def send(self, count: int, sent_us: int) -> None:
-        if not self.transport.is_closing():
-            first, self.sent = self.sent, self.sent + count
-            frame, number = self._frames.frame, self.number
-            self.transport.write(b"".join([frame(number, sequence, sent_us) for sequence in range(first, self.sent)]))
-
-    def echoed(self, count: int) -> None:
-        if self.refilling and count:
-            self.send(count, now_us())
-
-    def answered(self, payload: bytes) -> None:
-        """What came has no message in it: there may be acks."""
-        self.acknowledged += payload.count(_ACK)
-
-
-class Client:
-    """One connection: what it has received, and how it ended."""
-
-    def __init__(self, room: int, sender: Sender | None = None) -> None:
-        self.room = room
-        self.sender = sender
-        self.delivered = 0
-        self.close_code: int | None = None
-        self.leaving = False
-        self.transport: asyncio.Transport
-
-    def attach(self, transport: asyncio.Transport) -> None:
-        self.transport = transport
-        if self.sender is not None:
-            self.sender.transport = transport
+    transport: asyncio.Transport | None = None
+    close_code: int | None = None  # of one that should not have ended
+    is_leaving = False
 
     def ended(self, code: int) -> None:
         """The first one counts: a Close frame comes before the end of its connection."""
-        if self.close_code is None and not self.leaving:
+        if self.close_code is None and not self.is_leaving:
             self.close_code = code
 
+    def write(self, data: bytes) -> None:
+        if self.transport is not None and not self.transport.is_closing():
+            self.transport.write(data)
+
     def leave(self) -> None:
-        self.leaving = True
-        if not self.transport.is_closing():
+        self.is_leaving = True
+        if self.transport is not None and not self.transport.is_closing():
             self.transport.write(lines.client_frame(lines.CLOSE, NORMAL))
             self.transport.close()
 
 
-class CountingClient(Client, asyncio.BufferedProtocol):
-    """Counts markers. All lines are equally long, so in what is read they stand at equal distances: one strided slice
-    finds a marker at each, or else something different came too, and the frames are walked one by one."""
+class Client(Connection, Receiver):
+    """`arrival` is done when it is in its room; `is_up` while it is: then it may send."""
 
     def __init__(
-        self, room: int, sender: Sender | None, shape: lines.LineFrames, buffer: bytearray, complaints: Complaints
+        self, number: int, room: str, stream: Stream, common: Common, *, name: str = "", latencies: Latencies | None
     ) -> None:
-        super().__init__(room, sender)
-        self.buffer = buffer  # one for all clients of the process: a read is dealt with before the next begins
-        self.view = memoryview(buffer)
-        self.tail = b""  # of the last read: the beginning of a frame
-        self.head = lines.frame_head(lines.TEXT, shape.payload_bytes)
-        self.marker_at = len(self.head) + shape.marker_at
-        self.stride = len(self.head) + shape.payload_bytes
-        self.echoes = 0  # of its own, in what was read and is walked through
-        self.complaints = complaints
+        Receiver.__init__(self, number, stream, common.reading, latencies)
+        self.room = room
+        self.name = name
+        self.complaints = common.complaints
+        self.sender: Sender | None = None
+        self.dialect: Dialect
+        self.arrival: asyncio.Future[None] | None = None
+        self.arrived_at = 0.0
+        self.is_up = False
+        self.is_moving = False
+        self.is_cut = False  # from the break until its end has come
+        self.is_resuming = False
+        self._was_cut = False
+        self.token = self.epoch = ""
+        self.gaps = 0
+        self._common = common
+        self._echoes = 0
+        self._echoes_from = 0
 
-    def get_buffer(self, sizehint: int) -> memoryview:
-        if not self.tail:
-            return self.view
-        kept = len(self.tail)
-        self.buffer[:kept] = self.tail
-        return self.view[kept:]
+    def speaks(self, sender: Sender) -> None:
+        self.sender = sender
+        self.is_watched = True
 
-    def buffer_updated(self, nbytes: int) -> None:
-        end = len(self.tail) + nbytes
-        buffer, stride = self.buffer, self.stride
-        count = end // stride
-        whole = count * stride
-        if (
-            buffer[self.marker_at : whole : stride].count(_MARKER) == count
-            and (not count or buffer.startswith(self.head, whole - stride))
-            and (whole == end or self.head.startswith(buffer[whole : min(end, whole + self.marker_at)]))
-        ):
-            self.delivered += count
-            if self.sender is not None:
-                self.sender.echoed(buffer.count(self.sender.key, 0, whole))
-        else:
-            whole = self._walk(end)
-        self.tail = b"" if whole == end else bytes(self.view[whole:end])
-        if len(self.tail) == len(buffer):
-            self.ended(TOO_BIG)
-            self.leave()
+    # The connection.
+
+    def opened(self, transport: asyncio.Transport, subprotocol: str | None) -> None:
+        self.transport = transport
+        self.dialect = dialect(self._common.codec, subprotocol)
+        self.speech = self.dialect.speech
+        if self.sender is not None:
+            self.sender.has_acks = self.dialect.has_acks
+        self.dialect.opened(self)
+
+    def say(self, command: dict[str, object]) -> None:
+        self.write(lines.client_frame(lines.TEXT, msgspec.json.encode(command)))
+
+    def cut(self, *, reset: bool) -> None:
+        """Breaks the connection without a Close, to come back and resume."""
+        if self.transport is None:
+            return
+        self.is_cut = self.is_resuming = self._was_cut = True
+        self.is_up = self.is_moving = False
+        self.detach()
+        self.tail = b""
+        if reset and (sock := self.transport.get_extra_info("socket")) is not None:
+            with contextlib.suppress(OSError):
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        self.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.ended(ABNORMAL)
+        self.transport = None
+        self.is_up = False
+        if not self.is_cut:
+            self.ended(ABNORMAL)
+        self._common.lost(self)
+        self.is_cut = False
+        if self.arrival is not None and not self.arrival.done():
+            self.arrival.set_exception(ConnectionResetError("the server ended the connection"))
 
-    def _walk(self, end: int) -> int:
-        """Where the last whole frame ends."""
-        done = 0
-        for first_byte, start, done in lines.frames(self.buffer, end):
-            self.take(first_byte, bytes(self.view[start:done]))
+    # The room.
+
+    def comes_in(self, place: int) -> None:
+        """It is a member now, and gets what is said from this place on."""
+        if self.transport is None:
+            return
+        self.enter(place)
+        self._is_here()
+
+    def is_back(self) -> None:
+        """It has caught up."""
+        self._is_here()
+
+    def _is_here(self) -> None:
+        self.is_up, self.is_moving = True, False
+        self.arrived_at = time.monotonic()
+        if self.arrival is not None and not self.arrival.done():
+            self.arrival.set_result(None)
         if self.sender is not None:
-            self.sender.echoed(self.echoes)
-            self.echoes = 0
-        return done
+            self.sender.is_back(publish_again=self._was_cut)
+        self._was_cut = False
 
-    def take(self, first_byte: int, payload: bytes) -> None:
-        """One frame, whatever it is."""
+    def depart(self) -> None:
+        self._common.departs(self)
+        super().depart()
+
+    def move(self) -> None:
+        """Leaves its room and joins it again."""
+        if self.is_up:
+            self.is_up, self.is_moving = False, True
+            self.say({"type": "leave", "room": self.room})
+
+    # What comes.
+
+    def control(self, first_byte: int, payload: bytes) -> None:
         if first_byte == lines.PING:
-            self.transport.write(lines.client_frame(lines.PONG, payload))
+            self.write(lines.client_frame(lines.PONG, payload))
         elif first_byte == lines.CLOSE:
             self.ended(_close_code(payload))
             self.leave()
-        elif not lines.is_control(first_byte):
-            self._text(payload)
 
-    def _text(self, payload: bytes) -> None:
-        count = payload.count(_MARKER)
-        self.delivered += count
-        if not count:
-            for line in payload.split(b"\n"):
-                self.complaints.take(line)
-        if self.sender is not None:
-            self.echoes += payload.count(self.sender.key)
-            self.sender.answered(payload)
+    def told(self, payload: bytes) -> None:
+        self.dialect.told(self, payload)
+
+    def echoed(self, sender: int) -> None:
+        if self.sender is not None and sender == self.sender.number:
+            self._echoes += 1
+
+    def has_read(self) -> None:
+        if self.sender is not None and self.sender.window:
+            self._count_echoes()
+            if self._echoes:
+                echoes, self._echoes = self._echoes, 0
+                self.sender.echoed(echoes)
+
+    def detach(self) -> None:
+        self._count_echoes()
+        super().detach()
+
+    def compares_from(self, position: int, place: int) -> None:
+        super().compares_from(position, place)
+        self._echoes_from = position
+
+    def _count_echoes(self) -> None:
+        """Of those that came with the stream; one may have come in two reads."""
+        if self.sender is None or self.position <= self._echoes_from:
+            return
+        stream = self.stream
+        first, stop = max(self._echoes_from, stream.start), self.position
+        self._echoes += stream.data.count(self.sender.key, first - stream.start, stop - stream.start)
+        self._echoes_from = max(first, stop - len(self.sender.key) + 1)
 
 
-class CheckingClient(Client, WSListener):
-    """Looks at every message: its number for loss, doubles and order, its time of sending for the latency."""
+class SlowClient(Connection, asyncio.Protocol):
+    """Never reads. It says so now and then with a pong nobody asked for (RFC 6455, 5.5.3): a server that has
+    dropped it answers with a reset, and without one a socket that is not read would never tell.
+    """
 
-    def __init__(
-        self, room: int, sender: Sender | None, size: int, latencies: Histogram, complaints: Complaints
-    ) -> None:
-        super().__init__(room, sender)
-        self.size = size
-        self.order = Order()
-        self.latencies = latencies
-        self.measure_from_us = 0
-        self.complaints = complaints
+    def __init__(self, number: int, room: str) -> None:
+        self.number = number
+        self.room = room
+        self.name = ""
+        self.dropped_at = 0.0
+
+    def opened(self, transport: asyncio.Transport, subprotocol: str | None) -> None:
+        self.transport = transport
+        transport.pause_reading()
+
+    def probe(self) -> None:
+        self.write(lines.client_frame(lines.PONG, b""))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.transport = None
+        if not self.is_leaving:
+            self.dropped_at = time.monotonic()
+        self.ended(ABNORMAL)
+
+
+class Entrance(WSListener):
+    """Gives the connection to its client, once picows holds nothing that came with the handshake.
+
+    Where the server says nothing by itself that is at once: a busy room may never leave it without half a frame.
+    """
+
+    def __init__(self, client: Client | SlowClient, response: WSUpgradeResponse) -> None:
+        self.client = client
+        self.subprotocol = response.headers.get("Sec-WebSocket-Protocol")
 
     def on_ws_connected(self, transport: WSTransport) -> None:
-        self.attach(transport.underlying_transport)
+        self.client.opened(transport.underlying_transport, self.subprotocol)
+        if isinstance(self.client, SlowClient) or self.client.dialect is PLAIN:
+            transport.underlying_transport.set_protocol(self.client)
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        if isinstance(self.client, SlowClient):
+            return
         payload = frame.get_payload_as_bytes()
-        if len(payload) == self.size and payload[0] == _MARKER:
-            self._check(payload)
-        elif frame.msg_type == WSMsgType.CLOSE:
-            self.ended(_close_code(payload))
-            self.leave()
-        else:
-            for line in payload.split(b"\n"):
-                self._unusual(line)
+        first_byte = frame.msg_type.value | (0x80 if frame.fin else 0)
+        if not frame.tail_size:
+            transport.underlying_transport.set_protocol(self.client)
+        self.client.feed(lines.frame_head(first_byte, len(payload)) + payload)
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
-        self.ended(ABNORMAL)
+        self.client.connection_lost(None)
 
     def pause_writing(self) -> None:
         """Nothing to do: a window or a rate bounds what is written."""
@@ -213,60 +262,7 @@ class CheckingClient(Client, WSListener):
     def resume_writing(self) -> None:
         """Without these two picows logs a warning each time."""
 
-    def _check(self, line: bytes) -> None:
-        try:
-            sender, sequence, sent_us = lines.fields(line)
-        except lines.NOT_OURS:
-            return
-        self.delivered += 1
-        self.order.take(sender, sequence)
-        if sent_us >= self.measure_from_us:
-            self.latencies.record(now_us() - sent_us)
-        if self.sender is not None and sender == self.sender.number:
-            self.sender.echoed(1)
 
-    def _unusual(self, line: bytes) -> None:
-        """From servers that join lines into one message or put a name before them; or a line that is not ours."""
-        at = line.find(lines.MARKER)
-        if at < 0:
-            self.complaints.take(line)
-            if self.sender is not None:
-                self.sender.answered(line)
-        else:
-            self._check(line[at:])
-
-
-class SlowClient(Client, asyncio.Protocol):
-    """Never reads. It says so now and then with a pong nobody asked for (RFC 6455, 5.5.3): a server that has
-    dropped it answers with a reset, and without one a socket that is not read would never tell."""
-
-    def __init__(self, room: int) -> None:
-        super().__init__(room)
-        self.dropped_at = 0.0
-
-    def attach(self, transport: asyncio.Transport) -> None:
-        super().attach(transport)
-        transport.pause_reading()
-
-    def probe(self) -> None:
-        if not self.transport.is_closing():
-            self.transport.write(lines.client_frame(lines.PONG, b""))
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.dropped_at = time.monotonic()
-        self.ended(ABNORMAL)
-
-
-class Entrance(WSListener):
-    """Gives the connection to its client as soon as picows has shaken hands, with any frames that came along."""
-
-    def __init__(self, client: CountingClient | SlowClient) -> None:
-        self.client = client
-
-    def on_ws_connected(self, transport: WSTransport) -> None:
-        transport.underlying_transport.set_protocol(self.client)
-        self.client.attach(transport.underlying_transport)
-
-    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        if isinstance(self.client, CountingClient):
-            self.client.take(0x80 | frame.msg_type.value, frame.get_payload_as_bytes())
+def entrance(client: Client | SlowClient) -> Callable[[WSUpgradeRequest, WSUpgradeResponse], Entrance]:
+    """What picows asks for the listener of a connection."""
+    return lambda request, response: Entrance(client, response)

@@ -1,200 +1,110 @@
-"""The clients of one worker process: who sends, counts, checks or reads nothing; connecting; judging what they got."""
+"""The clients of one worker process: who they are, the streams they share, and how many of them are connected."""
 
-import asyncio
-import socket
-import ssl
-import sys
-from collections.abc import Iterator, Mapping
-from typing import Final
-from urllib.parse import urlsplit
-
-import msgspec
-from picows import WSError, ws_connect
-from picows.url import WSParsedURL
+from collections.abc import Callable, Mapping
+from typing import Final, TypeVar
 
 from aiochat.loadtest import lines
-from aiochat.loadtest.clients import CheckingClient, Complaints, CountingClient, Entrance, Sender, SlowClient
-from aiochat.loadtest.histogram import Histogram
-from aiochat.loadtest.plan import SCHEMES, Workload
+from aiochat.loadtest.clients import Client, Common, SlowClient
+from aiochat.loadtest.connecting import Connector
+from aiochat.loadtest.dialects import Complaints
+from aiochat.loadtest.latencies import Latencies
+from aiochat.loadtest.places import Places
+from aiochat.loadtest.receivers import Reading
+from aiochat.loadtest.scenario import Scenario
+from aiochat.loadtest.senders import Sender
+from aiochat.loadtest.stream import Stream, window_bytes
+from aiochat.loadtest.target import Target
 
-BUFFER_BYTES: Final = 256 * 1024
-CHECKED_ONE_IN: Final = 100
-CHECKED_ROOMS: Final = 20
-CONNECTING_AT_ONCE: Final = 32
-CONNECT_SECONDS: Final = 30
-CLIENTS_PER_ADDRESS: Final = 20_000  # of some 28,000 ports that a source address has
-SLOW_BUFFER_BYTES: Final = 4096
-LARGEST_FRAME_BYTES: Final = 64 << 20
-_ONLY_ROOM: Final = "room-0"  # of clients that have to name one
-_SUBPROTOCOLS: Final = {lines.TEXT_CODEC: {}, lines.JSON_CODEC: {"Sec-WebSocket-Protocol": "aiochat.v1.json"}}
-
-
-AnyClient = CountingClient | CheckingClient | SlowClient
-
-
-class Target(msgspec.Struct, frozen=True):
-    """The server: its URL, and the address that answered, so that no client resolves a name."""
-
-    url: str
-    address: tuple[str, int]
-    family: int
-
-    def room_url(self, room: str) -> str:
-        """Of no room: the URL as it was given."""
-        parts = urlsplit(self.url)
-        path = f"{parts.path.rstrip('/')}/{room}" if room else parts.path
-        return parts._replace(scheme=SCHEMES[parts.scheme], path=path, fragment="").geturl()
-
-
-class Verdict(msgspec.Struct):
-    """What went wrong; the slow and the dropped clients are not judged."""
-
-    lost: int = 0
-    doubled: int = 0
-    out_of_order: int = 0
-    unacknowledged: int = 0
-
-
-def room_name(workload: Workload, room: int) -> str:
-    """Of the room of this number; empty where clients come into one without naming it."""
-    if workload.rooms > 1:
-        return f"room-{room}"
-    return "" if workload.codec == lines.TEXT_CODEC else _ONLY_ROOM
-
-
-def checked(workload: Workload) -> set[int]:
-    """One client in 100, at least one in each room up to 20 rooms; of those who joined early as well as late."""
-    readers = workload.clients - workload.slow
-    wanted = min(readers, max(min(workload.rooms, CHECKED_ROOMS), readers // CHECKED_ONE_IN))
-    return {
-        client for number in range(wanted) if (client := _spread(number, wanted, workload.rooms, readers)) < readers
-    }
-
-
-def _spread(number: int, wanted: int, rooms: int, readers: int) -> int:
-    room = number % rooms if wanted >= rooms else number * rooms // wanted
-    members = (readers - room + rooms - 1) // rooms
-    return room + (2 * number + 1) * members // (2 * wanted) * rooms
+NAME: Final = "user-{}"
+_Kind = TypeVar("_Kind", bound=Client)
 
 
 class Crew:
-    """Every P-th client of the workload, beginning with `first`."""
+    """Every P-th client of the scenario, beginning with `first`.
 
-    def __init__(self, workload: Workload, target: Target, first: int) -> None:
-        self.workload, self.target = workload, target
-        self.latencies = Histogram()
+    `lost` is told whose connection has ended, `departs` who leaves its room.
+    """
+
+    def __init__(self, scenario: Scenario, target: Target, first: int, processes: int) -> None:
+        self.scenario = scenario
+        self.first, self.processes = first, processes
+        self.places = Places(scenario)
+        self.connector = Connector(scenario.codec, target)
+        self.latencies = Latencies()
         self.complaints = Complaints()
-        self.buffer = bytearray(max(BUFFER_BYTES, 4 * workload.size))
-        self.checked = checked(workload)
-        self.trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        self.trusting.check_hostname = False  # a load test meets certificates of one's own making
-        self.trusting.verify_mode = ssl.CERT_NONE
-        numbers = range(first, workload.clients, workload.processes)
-        self.clients = {number: self._client(number) for number in numbers}
-        self.senders = [client.sender for client in self.clients.values() if client.sender is not None]
-        self.slow = [client for client in self.clients.values() if isinstance(client, SlowClient)]
-        self.readers = [client for client in self.clients.values() if not isinstance(client, SlowClient)]
+        self.lost: Callable[[Client], None] = lambda client: None
+        self.departs: Callable[[Client], None] = lambda client: None
+        self.streams: dict[int, Stream] = {}
+        self.newcomers: set[Client] = set()  # who are there now
+        self.gone = 0  # messages that newcomers got who are not there any more ...
+        self.said = 0  # ... and sent
+        self._common = Common(
+            scenario.codec,
+            Reading(),
+            self.complaints,
+            lambda client: self.lost(client),  # noqa: PLW0108 - as they are then
+            lambda client: self.departs(client),  # noqa: PLW0108
+        )
+        self._frames: dict[int, lines.LineFrames] = {}
+        self._comes_back = bool(scenario.cuts_per_second or scenario.storms)
+        self._is_named = bool(self._comes_back or scenario.typing_per_second or scenario.moves_per_second)
+        numbers = range(first, scenario.clients, processes)
+        self.readers = [self._reader(number) for number in numbers if number < scenario.readers]
+        rooms = self.places.rooms
+        self.slow = [
+            SlowClient(number, self.places.name(rooms[number])) for number in numbers if number >= scenario.readers
+        ]
+        mine = {client.number: client for client in self.readers}
+        self.turns = [
+            (turn, self._sender(mine[number])) for turn, number in enumerate(self.places.senders) if number in mine
+        ]
+        self.senders = [sender for _, sender in self.turns]
 
-    def _client(self, number: int) -> AnyClient:
-        plan = self.workload
-        room = number % plan.rooms
-        if number >= plan.clients - plan.slow:
-            return SlowClient(room)
-        shape = lines.LineFrames(plan.size, plan.codec, room_name(plan, room))
-        sender = Sender(number, shape) if number < plan.senders else None
-        if number in self.checked:
-            return CheckingClient(room, sender, plan.size, self.latencies, self.complaints)
-        return CountingClient(room, sender, shape, self.buffer, self.complaints)
+    def _reader(self, number: int) -> Client:
+        latencies = self.latencies if number in self.places.sampled else None
+        return self.client(Client, number, self.places.rooms[number], latencies)
 
-    async def connect(self) -> list[str]:
-        """What went wrong; it stops soon after the first failure."""
-        failures: list[str] = []
-        waiting = iter(self.clients.items())
-        await asyncio.gather(*(self._connect_each(waiting, failures) for _ in range(CONNECTING_AT_ONCE)))
-        return failures
+    def client(self, kind: type[_Kind], number: int, room: int, latencies: Latencies | None = None) -> _Kind:
+        if room not in self.streams:
+            self.streams[room] = Stream(window_bytes(len(self.places.sizes), self.scenario.size))
+        name = NAME.format(number) if self._is_named else ""
+        stream = self.streams[room]
+        return kind(number, self.places.name(room), stream, self._common, name=name, latencies=latencies)
 
-    async def _connect_each(self, waiting: Iterator[tuple[int, AnyClient]], failures: list[str]) -> None:
-        for number, client in waiting:
-            try:
-                await self._connect(number, client)
-            except (OSError, TimeoutError, WSError) as error:
-                failures.append(str(error) or type(error).__name__)
-            if failures:
-                return
+    def _sender(self, client: Client) -> Sender:
+        sender = Sender(client.number, self.frames(self.places.rooms[client.number]), client)
+        client.speaks(sender)
+        return sender
 
-    async def _connect(self, number: int, client: AnyClient) -> None:
-        async def connected(_: WSParsedURL) -> socket.socket:
-            return await self._socket(number, slow=isinstance(client, SlowClient))
+    def frames(self, room: int) -> lines.LineFrames:
+        """How messages to this room are written."""
+        if room not in self._frames:
+            size, codec, name = self.scenario.size, self.scenario.codec, self.places.name(room)
+            self._frames[room] = lines.LineFrames(size, codec, name, keyed=self._comes_back)
+        return self._frames[room]
 
-        listener = client if isinstance(client, CheckingClient) else Entrance(client)
-        async with asyncio.timeout(CONNECT_SECONDS):
-            await ws_connect(
-                lambda request, response: listener,
-                self.target.room_url(room_name(self.workload, client.room)),
-                extra_headers=_SUBPROTOCOLS[self.workload.codec],
-                ssl_context=self.trusting,
-                websocket_handshake_timeout=None,
-                max_frame_size=LARGEST_FRAME_BYTES,
-                read_buffer_init_size=BUFFER_BYTES if listener is client else 0,
-                socket_factory=connected,
-            )
+    @property
+    def everybody(self) -> list[Client | SlowClient]:
+        """In the order of their numbers."""
+        return [*self.readers, *self.slow]
 
-    async def _socket(self, number: int, slow: bool) -> socket.socket:
-        sock = socket.socket(socket.AddressFamily(self.target.family), socket.SOCK_STREAM)
-        try:
-            sock.setblocking(False)
-            if slow:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SLOW_BUFFER_BYTES)
-            if number >= CLIENTS_PER_ADDRESS and self.target.address[0] == "127.0.0.1" and sys.platform == "linux":
-                sock.bind((f"127.0.0.{1 + number // CLIENTS_PER_ADDRESS}", 0))
-            await asyncio.get_running_loop().sock_connect(sock, self.target.address)
-        except BaseException:
-            sock.close()
-            raise
-        return sock
+    def connected(self) -> int:
+        return sum(client.transport is not None for client in (*self.everybody, *self.newcomers))
 
-    def leave(self) -> None:
-        for client in self.clients.values():
-            client.leave()
+    def dropped(self) -> int:
+        return sum(client.close_code is not None for client in self.readers)
 
     def delivered(self) -> int:
-        return sum(client.delivered for client in self.readers)
+        return self.gone + sum(client.delivered for client in (*self.readers, *self.newcomers))
 
-    def behind(self, sent: Mapping[int, int]) -> bool:
-        """Whether somebody still waits for messages of these senders."""
-        expected = self._expected(sent)
-        readers = [client for client in self.readers if client.close_code is None]
-        return any(
-            client.delivered < sum(expected[client.room].values()) or self._unacknowledged(client) for client in readers
-        )
-
-    def _unacknowledged(self, client: AnyClient) -> int:
-        sender = client.sender
-        return (
-            0
-            if sender is None or self.workload.codec == lines.TEXT_CODEC
-            else max(0, sender.sent - sender.acknowledged)
-        )
-
-    def judge(self, sent: Mapping[int, int]) -> Verdict:
-        expected, verdict = self._expected(sent), Verdict()
-        for client in self.readers:
-            if client.close_code is not None:
-                continue
-            verdict.unacknowledged += self._unacknowledged(client)
-            if isinstance(client, CheckingClient):
-                verdict.lost += client.order.lost(expected[client.room])
-                verdict.doubled += client.order.doubled
-                verdict.out_of_order += client.order.out_of_order
-            else:
-                surplus = client.delivered - sum(expected[client.room].values())
-                verdict.lost += max(0, -surplus)
-                verdict.doubled += max(0, surplus)
-        return verdict
-
-    def _expected(self, sent: Mapping[int, int]) -> list[dict[int, int]]:
-        """For each room, how many messages each sender sent to it."""
-        rooms: list[dict[int, int]] = [{} for _ in range(self.workload.rooms)]
+    def expected(self, sent: Mapping[int, int]) -> dict[int, dict[int, int]]:
+        """For each room with clients here, how many messages each sender sent to it."""
+        rooms: dict[int, dict[int, int]] = {room: {} for room in self.streams}
         for number, count in sent.items():
-            rooms[number % self.workload.rooms][number] = count
+            if (room := self.places.room_of(number)) in rooms:
+                rooms[room][number] = count
         return rooms
+
+    def leave(self) -> None:
+        for client in (*self.everybody, *self.newcomers):
+            client.leave()

@@ -1,11 +1,23 @@
-"""A log-linear histogram of latencies: fixed memory, at most 1.6 % too high; those of several processes add up."""
+"""A log-linear (HDR) histogram: fixed memory, at most 1.6 % too high; those of several processes and seconds add up.
 
-import operator
+Ours and not the package hdrhistogram's, whose `record_value` takes five times as long: the meter calls it for every
+message of a tenth of the receivers.
+"""
+
 from collections.abc import Iterable
 from typing import Final
 
+import msgspec
+
 _BITS: Final = 6  # 64 buckets for each power of two
 _BUCKETS: Final = (64 - _BITS + 1) << _BITS
+
+
+class Counts(msgspec.Struct, frozen=True):
+    """A histogram on its way between processes: how many values there are in each bucket that has any."""
+
+    buckets: dict[int, int] = {}
+    highest: int = 0
 
 
 class Histogram:
@@ -16,10 +28,10 @@ class Histogram:
         self.total = 0
         self.highest = 0
 
-    def record(self, value: int) -> None:
+    def record(self, value: int, times: int = 1) -> None:
         shift = value.bit_length() - _BITS - 1
-        self.counts[(shift << _BITS) + (value >> shift) if shift > 0 else value] += 1
-        self.total += 1
+        self.counts[(shift << _BITS) + (value >> shift) if shift > 0 else value] += times
+        self.total += times
         if value > self.highest:
             self.highest = value
 
@@ -32,13 +44,21 @@ class Histogram:
                 return min(_bucket_end(bucket), self.highest)
         return 0
 
+    def add(self, counts: Counts) -> None:
+        """What another one has recorded, as if this one had."""
+        for bucket, count in counts.buckets.items():
+            self.counts[bucket] += count
+            self.total += count
+        self.highest = max(self.highest, counts.highest)
 
-def merged(histograms: Iterable[Histogram]) -> Histogram:
+    def counted(self) -> Counts:
+        return Counts({bucket: count for bucket, count in enumerate(self.counts) if count}, self.highest)
+
+
+def merged(histograms: Iterable[Histogram | Counts]) -> Histogram:
     total = Histogram()
     for each in histograms:
-        total.counts = [*map(operator.add, total.counts, each.counts)]
-        total.total += each.total
-        total.highest = max(total.highest, each.highest)
+        total.add(each if isinstance(each, Counts) else each.counted())
     return total
 
 

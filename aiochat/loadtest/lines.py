@@ -14,9 +14,12 @@ from typing import Final
 MARKER: Final = b"~"
 TEXT_CODEC: Final = "text"
 JSON_CODEC: Final = "json"
-CODECS: Final = (TEXT_CODEC, JSON_CODEC)
+SOCKETIO_CODEC: Final = "socketio"
 _FIELDS: Final = struct.Struct(">HIQ")
-HEAD_BYTES: Final = len(MARKER) + 2 * _FIELDS.size
+_FIELDS_BYTES: Final = 2 * _FIELDS.size
+HEAD_BYTES: Final = len(MARKER) + _FIELDS_BYTES
+_KEY: Final = slice(0, 12)  # of the fields as they are written: sender and sequence number
+_ID: Final = slice(4, 12)
 MAX_SENDERS: Final = 1 << 16
 NOT_OURS: Final = (ValueError, struct.error)
 
@@ -31,9 +34,11 @@ _MASKED_BIT: Final = 0x80
 _MASK_BYTE: Final = os.urandom(1)[0] | 1
 _MASKED: Final = bytes(_MASK_BYTE ^ byte for byte in range(256))
 
+Said = tuple[int, int, int]  # sender, sequence number, time of sending
 
-def fields(line: bytes) -> tuple[int, int, int]:
-    """Sender, sequence number and time of sending; raises one of NOT_OURS."""
+
+def fields(line: bytes | str) -> Said:
+    """Of a line that begins with the marker; raises one of NOT_OURS."""
     sender, sequence, sent_us = _FIELDS.unpack(unhexlify(line[1:HEAD_BYTES]))
     return sender, sequence, sent_us
 
@@ -55,37 +60,53 @@ def frame_head(first_byte: int, size: int, masked_bit: int = 0) -> bytes:
 
 
 def client_frame(first_byte: int, payload: bytes) -> bytes:
-    head = frame_head(first_byte, len(payload), _MASKED_BIT)
-    return head + bytes((_MASK_BYTE,)) * 4 + payload.translate(_MASKED)
+    return _masked_head(first_byte, len(payload)) + payload.translate(_MASKED)
+
+
+def _masked_head(first_byte: int, size: int) -> bytes:
+    return frame_head(first_byte, size, _MASKED_BIT) + bytes((_MASK_BYTE,)) * 4
 
 
 class LineFrames:
-    """Frames with lines of one size, as a client sends them; only the fields differ. As JSON they are published."""
+    """Frames with lines of one size, as a client sends them in its codec; only the fields differ.
 
-    def __init__(self, size: int, codec: str = TEXT_CODEC, room: str = "") -> None:
-        letters = itertools.islice(itertools.cycle(string.ascii_lowercase), size - HEAD_BYTES)
-        line = MARKER + bytes(HEAD_BYTES - 1) + "".join(letters).encode()
-        before, after = (
-            (b"", b"") if codec == TEXT_CODEC else (b'{"type":"publish","room":"%b","text":"' % room.encode(), b'"}')
+    As JSON, a publish has the sequence number as its `id`, and with `keyed` sender and sequence number as its `key`, by
+    which the server knows a message that is published again.
+    """
+
+    def __init__(self, size: int, codec: str = TEXT_CODEC, room: str = "", *, keyed: bool = False) -> None:
+        letters = "".join(itertools.islice(itertools.cycle(string.ascii_lowercase), size - HEAD_BYTES))
+        named = (f'{{"type":"publish","room":"{room}","id":"', '","key":"')
+        before, after = {
+            TEXT_CODEC: (("~",), letters),
+            JSON_CODEC: ((*named[: 1 + keyed], '","text":"~'), letters + '"}'),
+            SOCKETIO_CODEC: (('42["message","~',), letters + '"]'),
+        }[codec]
+        fields = (_ID, _KEY)[: len(before) - 1]  # what stands before the last piece of `before`
+        self.payload_bytes = (
+            len("".join(before) + after) + sum(part.stop - part.start for part in fields) + _FIELDS_BYTES
         )
-        frame = client_frame(TEXT, before + line + after)
-        self.marker_at = len(before)
-        self.payload_bytes = len(before) + len(line) + len(after)
-        start = len(frame) - len(line) - len(after)
-        self.before = frame[: start + 1]
-        self.after = frame[start + HEAD_BYTES :]
+        first, *more = (piece.encode().translate(_MASKED) for piece in before)
+        self._first = _masked_head(TEXT, self.payload_bytes) + first
+        self._named = [*zip(fields, more, strict=True)]
+        self._after = after.encode().translate(_MASKED)
 
     def frame(self, sender: int, sequence: int, sent_us: int) -> bytes:
-        return self.before + hexlify(_FIELDS.pack(sender, sequence, sent_us)).translate(_MASKED) + self.after
+        fields = hexlify(_FIELDS.pack(sender, sequence, sent_us)).translate(_MASKED)
+        frame = self._first
+        for part, piece in self._named:
+            frame += fields[part] + piece
+        return frame + fields + self._after
 
 
-def frames(buffer: bytes | bytearray, end: int) -> Iterator[tuple[int, int, int]]:
-    """The whole server frames in `buffer[:end]`: the first byte, and where the payload starts and stops."""
-    start = 0
+def frames(buffer: bytes | bytearray, end: int, start: int = 0) -> Iterator[tuple[int, int, int]]:
+    """The whole server frames in `buffer[start:end]`: the first byte, and where the payload starts and stops."""
     while start + 2 <= end:
         size, payload = buffer[start + 1], start + 2
         if size >= 126:
             payload += 2 if size == 126 else 8
+            if payload > end:
+                return
             size = int.from_bytes(buffer[start + 2 : payload], "big")
         if payload + size > end:
             return

@@ -1,86 +1,166 @@
-"""What the command does: the workloads in turn, a progress bar, the verdict as table or JSON and as exit code."""
+"""What the command does: checks all that is asked, runs the rounds, writes the reports; the exit code says how."""
 
 import argparse
-import contextlib
-import resource
-import signal
+import datetime as dt
 import sys
-from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
 
+import msgspec
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
 
-from aiochat.loadtest.plan import PlanError, Workload, workloads
-from aiochat.loadtest.report import Result, as_json, print_table
-from aiochat.loadtest.run import Tell, measure
-from aiochat.loadtest.server import find, own_server
+from aiochat.loadtest import compare, page, report, rounds, server, target
+from aiochat.loadtest.compare import IncomparableError
+from aiochat.loadtest.descriptors import fitted, limits
+from aiochat.loadtest.interrupts import Interrupts
+from aiochat.loadtest.machine import cores, machine
+from aiochat.loadtest.record import Record
+from aiochat.loadtest.record import Server as Described
+from aiochat.loadtest.rounds import Plan, Rounds
+from aiochat.loadtest.scenario import FOLDER, CannotRun, Scenario, content, load, names, override
+from aiochat.loadtest.server import Server
 
 CLEAN: Final = 0
 FAULTY: Final = 1
 MISUSED: Final = 2
 INTERRUPTED: Final = 130
-SPARE_FILES: Final = 100
-MACOS_FILES: Final = 10_240  # its hard limit reads "unlimited", but more than this is refused
+STDOUT: Final = "-"
+PAGE: Final = "loadtest-report.html"
+MAX_PROCESSES: Final = 16  # more receive faster than any server of one core sends
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """The exit code: 0, or 1 when messages or clients were lost, or 2 when it cannot be run so."""
-    with _ended_by_sigterm():
-        try:
-            plans = workloads(arguments)
-            _raise_file_limit(plans)
-            results = _results(plans, arguments)
-        except PlanError as error:
-            print(f"aiochat loadtest: {error}", file=sys.stderr)
-            return MISUSED
-        except KeyboardInterrupt:
-            print("aiochat loadtest: interrupted", file=sys.stderr)
-            return INTERRUPTED
-    if arguments.json:
-        print(as_json(results))
-    else:
-        print_table(results, Console())
-    return CLEAN if all(result.clean for result in results) else FAULTY
-
-
-@contextlib.contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
-    """As by Ctrl-C: our server and workers are ended first."""
-    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    """The exit code: 0; 1 where something went wrong or is worse; 2 where it cannot be run; 130 after Ctrl-C."""
+    if arguments.list:
+        return _list()
+    started = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
+    interrupts = Interrupts()
     try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)
+        with interrupts:
+            scenario = _scenario(arguments)
+            old = _old(arguments, scenario)
+            _check_files(arguments)
+            plan = _plan(arguments, scenario)
+            record = _record(arguments, scenario, plan, rounds.run(plan, interrupts), started)
+            code = _reported(arguments, record, old)
+            return INTERRUPTED if interrupts.requested else code
+    except (CannotRun, IncomparableError) as error:
+        _say(str(error))
+        return MISUSED
+    except KeyboardInterrupt:
+        _say(
+            "interrupted again: there is no report" if interrupts.count > 1 else "interrupted, and nothing was measured"
+        )
+        return INTERRUPTED
 
 
-def _raise_file_limit(plans: list[Workload]) -> None:
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    except (OSError, ValueError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (MACOS_FILES, hard))
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = max(plan.clients // plan.processes for plan in plans) + SPARE_FILES
-    if soft != resource.RLIM_INFINITY and soft < needed:
-        raise PlanError(f"that takes {needed} open files for each process, and the system allows {soft} (ulimit -Hn)")
+def _list() -> int:
+    for name in names():
+        print(f"{name:<12}{load(name, {}).title}")
+    print(f"\nEach is a file in {FOLDER}: copy one, change it, and run it with aiochat loadtest FILE.toml")
+    return CLEAN
 
 
-def _results(plans: list[Workload], arguments: argparse.Namespace) -> list[Result]:
-    console = Console(stderr=True)
-    columns = TextColumn("{task.fields[name]}"), BarColumn(), TextColumn("{task.description}")
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        return [_result(plan, arguments, _teller(progress, plan.name)) for plan in plans]
+def _say(line: str) -> None:
+    print(f"aiochat loadtest: {line}", file=sys.stderr)
 
 
-def _teller(progress: Progress, name: str) -> Tell:
-    task = progress.add_task("", total=1, name=name)
-    return lambda doing, share: progress.update(task, description=doing, completed=share)
+def _scenario(arguments: argparse.Namespace) -> Scenario:
+    """--set, and over it --clients and --seconds."""
+    overrides = dict(map(override, arguments.set))
+    for key in ("clients", "seconds"):
+        if (value := getattr(arguments, key)) is not None:
+            overrides |= [override(f"{key}={value}")]
+    return load(arguments.scenario, overrides)
 
 
-def _result(plan: Workload, arguments: argparse.Namespace, tell: Tell) -> Result:
+def _old(arguments: argparse.Namespace, scenario: Scenario) -> Record | None:
+    if arguments.compare is None:
+        return None
+    old = compare.read(Path(arguments.compare))
+    compare.check(old, content(scenario))
+    return old
+
+
+def _check_files(arguments: argparse.Namespace) -> None:
+    """A report that cannot be written is no news to have after a minute."""
+    for flag in ("json", "html"):
+        path = getattr(arguments, flag)
+        if path not in (None, STDOUT) and not Path(path).absolute().parent.is_dir():
+            raise CannotRun(f"--{flag} {path!r}: there is no such folder")
+
+
+def _plan(arguments: argparse.Namespace, scenario: Scenario) -> Plan:
+    if arguments.peer and not scenario.steady:
+        raise CannotRun(
+            f"--peer: it only sends on what it gets, and {arguments.scenario} does more than that; broadcast does not"
+        )
+    for flag in ("rounds", "processes"):
+        if (number := getattr(arguments, flag)) is not None and number < 1:
+            raise CannotRun(f"--{flag} is {number}; it takes 1 or more")
+    found = _server(arguments, scenario)
+    processes = arguments.processes or max(1, min(MAX_PROCESSES, cores() - 1))
+    scenario = fitted(scenario, limits(processes, found.pid if found else None, own=found is None))
+    return Plan(
+        name=Path(arguments.scenario).stem,
+        scenario=scenario,
+        server=found,
+        processes=min(processes, scenario.clients),
+        rounds=arguments.rounds,
+        peer=arguments.peer,
+        quiet=arguments.quiet,
+    )
+
+
+def _server(arguments: argparse.Namespace, scenario: Scenario) -> Server | None:
     if arguments.url is not None:
-        return measure(plan, find(arguments.url), arguments.pid, pinned=False, tell=tell)
-    tell("starting a server", 0)
-    with own_server() as own:
-        return measure(plan, own.target, own.pid, own.pinned, tell)
+        found = server.at_url(arguments.url, arguments.pid)
+        target.check(found.target, scenario.codec)
+        return found
+    if arguments.pid is not None:
+        raise CannotRun("--pid goes with --url: it is the process of the server there")
+    return None
+
+
+def _record(arguments: argparse.Namespace, scenario: Scenario, plan: Plan, measured: Rounds, started: str) -> Record:
+    own = plan.server is None
+    return Record(
+        scenario_name=plan.name,
+        scenario=content(scenario),
+        command=target.shown(arguments.command),
+        started=started,
+        machine=machine(),
+        server=Described(measured.url, own, measured.pinned, server.settings() if own else {}),
+        rounds=measured.ours,
+        peer_rounds=measured.peers,
+        processes=plan.processes,
+    )
+
+
+def _reported(arguments: argparse.Namespace, record: Record, old: Record | None) -> int:
+    only_json = arguments.json == STDOUT
+    console = Console(stderr=only_json)
+    if only_json:
+        print(msgspec.json.encode(record).decode())
+    else:
+        report.show(record, console)
+    _write(arguments, record, console)
+    clean = all(each.outcome.clean for each in record.rounds)
+    clean = clean and not any(each.ended_early for each in (*record.rounds, *record.peer_rounds))
+    if old is not None:
+        comparison = compare.compare(old, record)
+        compare.show(comparison, console)
+        clean = clean and not comparison.worse
+    return CLEAN if clean else FAULTY
+
+
+def _write(arguments: argparse.Namespace, record: Record, console: Console) -> None:
+    html = arguments.html or (PAGE if sys.stdout.isatty() and arguments.json != STDOUT else None)
+    try:
+        if arguments.json not in (None, STDOUT):
+            Path(arguments.json).write_bytes(msgspec.json.format(msgspec.json.encode(record)))
+        if html is not None:
+            page.write(record, Path(html))
+            console.print(f"the report with charts is in {html}", markup=False, highlight=False, soft_wrap=True)
+    except OSError as error:
+        raise CannotRun(f"{error.filename!r} cannot be written: {error.strerror}") from None

@@ -9,19 +9,21 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from aiochat.loadtest.clients import Sender
+from aiochat.loadtest.senders import Sender
 
 _AT_ONCE: Final = 1000  # messages of one tick, so that a late meter still reads
 _SHORTEST_TICK: Final = 0.0002  # seconds
 
 
-def due_times(senders: Sequence[Sender], all_senders: int, rate: float, start: float) -> Iterator[tuple[float, Sender]]:
-    """Message k of the whole test is due at `start + k / rate` and is sent by sender k modulo all senders."""
-    turn = 0
+def due_times(
+    senders: Sequence[tuple[int, Sender]], all_senders: int, rate: float, start: float
+) -> Iterator[tuple[float, Sender]]:
+    """Message k of the whole test is due at `start + k / rate`, and the sender's whose turn is k modulo all senders."""
+    round_ = 0
     while True:
-        for sender in senders:
-            yield start + (turn * all_senders + sender.number) / rate, sender
-        turn += 1
+        for turn, sender in senders:
+            yield start + (round_ * all_senders + turn) / rate, sender
+        round_ += 1
 
 
 class Schedule:
@@ -36,11 +38,16 @@ class Schedule:
 
     async def run(self) -> None:
         self.loop.add_signal_handler(signal.SIGALRM, self._tick)
-        self._tick()
-        await self.done
-        self.loop.remove_signal_handler(signal.SIGALRM)
+        try:
+            self._tick()
+            await self.done
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            self.loop.remove_signal_handler(signal.SIGALRM)
 
     def _tick(self) -> None:
+        if self.done.done():
+            return
         for _ in range(_AT_ONCE):
             time_due, sender = self.next
             if time_due >= self.end:

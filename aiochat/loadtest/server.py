@@ -1,7 +1,6 @@
-"""The server under test: starting and ending one of our own, pinning it, and what CPU and memory it takes."""
+"""The server under test: one of our own with a folder and a core to itself, the reference peer, or that of a URL."""
 
 import contextlib
-import http.client
 import os
 import random
 import signal
@@ -10,89 +9,161 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from http import HTTPStatus
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, Final, NamedTuple
-from urllib.parse import urlsplit
+from typing import IO, Final
 
 import psutil
 
-from aiochat.loadtest.crew import Target
-from aiochat.loadtest.plan import PlanError
+from aiochat.config import defaults, load
+from aiochat.loadtest.interrupts import Interrupts
+from aiochat.loadtest.machine import Usage, listener, usage
+from aiochat.loadtest.scenario import CannotRun
+from aiochat.loadtest.target import Target, find
 
-CONFIG: Final = Path("config/loadtest.toml")
-# What that file says, for where it is not: an installed aiochat.
-ENVIRONMENT: Final = {
-    "AIOCHAT_LIMITS__MESSAGES_PER_SECOND": "0",
-    "AIOCHAT_LIMITS__BYTES_PER_SECOND": "0",
-    "AIOCHAT_STORE__URL": "memory:",
-}
-OWN_PORTS: Final = range(
-    20_000, 32_000
-)  # below those that outgoing connections are given: none of ours takes it meanwhile
+_HERE: Final = Path(__file__).parent
+CONFIG: Final = next(
+    (path for path in (_HERE / "server.toml", _HERE.parent.parent / "config" / "loadtest.toml") if path.exists()),
+    _HERE / "server.toml",
+)
+# Below those that outgoing connections are given: none of ours takes it meanwhile.
+OWN_PORTS: Final = range(20_000, 32_000)
 START_SECONDS: Final = 20.0
 STOP_SECONDS: Final = 15.0
+_NO_SETTINGS: Final = ("server.host", "server.port", "logging.level", "security.session_secret")  # of what is measured
 
 
-class Usage(NamedTuple):
-    """Of a process and its children: when, CPU seconds so far, resident bytes now."""
+class Server:
+    """A server that runs. `pid` is None where its process is not ours to look at."""
 
-    at: float
-    cpu_seconds: float
-    resident_bytes: int
+    def __init__(self, target: Target, pid: int | None, *, pinned: bool = False) -> None:
+        self.target = target
+        self.pid = pid
+        self.pinned = pinned
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def usage(self) -> Usage | None:
+        """None once it has ended."""
+        with contextlib.suppress(psutil.Error):
+            return None if self.pid is None else usage(self.pid)
+        return None
+
+    def end(self) -> str:
+        """How it has ended; empty while it runs, as far as one can see."""
+        if self._process is not None:
+            code = self._process.poll()
+            return "" if code is None else f"the server ended, {_fate(code)}"
+        gone = self.pid is not None and not psutil.pid_exists(self.pid)
+        return f"the server, process {self.pid}, ended" if gone else ""
+
+    def answers(self) -> bool:
+        """Whether it still accepts a connection."""
+        try:
+            find(self.target.url)
+        except CannotRun:
+            return False
+        return True
+
+    @classmethod
+    def started(cls, target: Target, process: subprocess.Popen[bytes], *, pinned: bool) -> "Server":
+        server = cls(target, process.pid, pinned=pinned)
+        server._process = process
+        return server
 
 
-def usage(pid: int) -> Usage:
-    """Raises psutil.Error if the process has ended or is not ours to look at."""
-    at = time.monotonic()
-    process = psutil.Process(pid)
-    cpu_seconds, resident_bytes = _usage(process)
-    for child in process.children(recursive=True):
-        with contextlib.suppress(psutil.NoSuchProcess):
-            more_seconds, more_bytes = _usage(child)
-            cpu_seconds, resident_bytes = cpu_seconds + more_seconds, resident_bytes + more_bytes
-    return Usage(at, cpu_seconds, resident_bytes)
+def _fate(code: int) -> str:
+    return f"killed by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
 
 
-def _usage(process: psutil.Process) -> tuple[float, int]:
-    times = process.cpu_times()[:4]  # user and system: its own, and of its children that have ended
-    return sum(times), process.memory_info().rss
-
-
-def find(url: str) -> Target:
-    """The address of the URL that accepts a connection, or PlanError."""
-    parts = urlsplit(url)
-    port = parts.port or (443 if parts.scheme in ("wss", "https") else 80)
+def at_url(url: str, pid: int | None) -> Server:
+    """The one that listens there; its process is found if it runs here. CannotRun if there is none."""
+    target = find(url)
+    if pid is None:
+        return Server(target, listener(target))
     try:
-        with socket.create_connection((parts.hostname or "", port), timeout=5) as probe:
-            return Target(url, probe.getpeername()[:2], probe.family)
-    except OSError as error:
-        raise PlanError(f"no server at {url}: {error}") from error
-
-
-class Own(NamedTuple):
-    """A server that we started."""
-
-    target: Target
-    pid: int
-    pinned: bool
+        usage(pid)
+    except psutil.Error as error:
+        raise CannotRun(f"--pid {pid}: no look at this process ({error})") from None
+    return Server(target, pid)
 
 
 @contextlib.contextmanager
-def own_server() -> Iterator[Own]:
-    """`aiochat serve` on a free port, up and answering; gone afterwards, whatever happens."""
+def own(interrupts: Interrupts) -> Iterator[Server]:
+    """`aiochat serve`, the whole product: it keeps what is said in a SQLite file. Gone afterwards, whatever happens."""
+    with tempfile.TemporaryDirectory(prefix="aiochat-loadtest-") as folder:
+        store = f"sqlite:///{folder}/aiochat.db"
+        flags = ["--config", str(CONFIG), "--host", "127.0.0.1", "--log-level", "warning", "--store", store]
+        with _started(["-m", "aiochat", "serve", *flags], interrupts) as server:
+            yield server
+
+
+@contextlib.contextmanager
+def peer(interrupts: Interrupts) -> Iterator[Server]:
+    with _started(["-m", "aiochat.loadtest.peer"], interrupts) as server:
+        yield server
+
+
+def settings() -> dict[str, str]:
+    """Of our own server, those that differ from the defaults."""
+    given, default = load(CONFIG, {}).model_dump(mode="json"), defaults()
+    differing = {
+        f"{section}.{key}": str(value)
+        for section, values in given.items()
+        for key, value in values.items()
+        if value != default[section][key] and f"{section}.{key}" not in _NO_SETTINGS
+    }
+    return differing | {"store.url": "sqlite: a file in a temporary folder"}
+
+
+@contextlib.contextmanager
+def _started(command: Sequence[str], interrupts: Interrupts) -> Iterator[Server]:
     port, process = _free_port(), None
     with tempfile.TemporaryFile() as log:
         try:
-            with _interrupts_held():
-                process = _start(port, log)
-            with _pinned(process.pid) as pinned:
-                _wait_until_up(process, port, log)
-                yield Own(find(f"ws://127.0.0.1:{port}/ws"), process.pid, pinned)
+            with _one_core_apart() as pinned:
+                with interrupts.held():
+                    process = _start([*command, "--port", str(port)], log)
+                pinned.leave()
+                yield Server.started(_up(process, port, log), process, pinned=pinned.possible)
         finally:
             if process is not None:
                 _end(process)
+
+
+class _Cores:
+    """One for the server, the others for us and the workers we start, on systems that can and have two."""
+
+    def __init__(self) -> None:
+        self.all = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_setaffinity") else []
+        self.possible = len(self.all) > 1
+
+    def enter(self, cores: Sequence[int]) -> None:
+        if self.possible:
+            os.sched_setaffinity(0, cores)
+
+    def leave(self) -> None:
+        self.enter(self.all[1:])
+
+
+@contextlib.contextmanager
+def _one_core_apart() -> Iterator[_Cores]:
+    """We are on the server's core until `leave`, so that all that it starts inherits it."""
+    cores = _Cores()
+    cores.enter(cores.all[:1])
+    try:
+        yield cores
+    finally:
+        cores.enter(cores.all)
+
+
+def _start(command: Sequence[str], log: IO[bytes]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, *command],
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+        start_new_session=True,  # Ctrl-C is ours to handle: the server is ended after its last figures
+    )
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -101,21 +172,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         process.wait(STOP_SECONDS)
     finally:
         process.kill()
-
-
-@contextlib.contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """Ctrl-C and SIGTERM count when the block is over: what is half started cannot be ended."""
-    held: list[int] = []
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, lambda number, frame: held.append(number)) for number in numbers]
-    try:
-        yield
-    finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)
-    if held:
-        raise KeyboardInterrupt
+        process.wait()
 
 
 def _free_port() -> int:
@@ -126,50 +183,13 @@ def _free_port() -> int:
             return port
 
 
-def _start(port: int, log: IO[bytes]) -> subprocess.Popen[bytes]:
-    config = ["--config", str(CONFIG)] if CONFIG.exists() else []
-    flags = ["--host", "127.0.0.1", "--port", str(port), "--log-level", "warning"]
-    return subprocess.Popen(
-        [sys.executable, "-m", "aiochat", "serve", *config, *flags],
-        env=os.environ if config else os.environ | ENVIRONMENT,
-        stdin=subprocess.DEVNULL,
-        stdout=log,
-        stderr=log,
-        start_new_session=True,  # Ctrl-C is ours to handle: the server is ended after its last figures
-    )
-
-
-@contextlib.contextmanager
-def _pinned(pid: int) -> Iterator[bool]:
-    """Gives the server one core, and us and the workers we start the others, on systems that can and have two."""
-    ours = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_setaffinity") else []
-    if len(ours) < 2:
-        yield False
-        return
-    os.sched_setaffinity(pid, ours[:1])
-    os.sched_setaffinity(0, ours[1:])
-    try:
-        yield True
-    finally:
-        os.sched_setaffinity(0, ours)
-
-
-def _wait_until_up(process: subprocess.Popen[bytes], port: int, log: IO[bytes]) -> None:
+def _up(process: subprocess.Popen[bytes], port: int, log: IO[bytes]) -> Target:
     deadline = time.monotonic() + START_SECONDS
-    while not _healthy(port):
+    while True:
+        with contextlib.suppress(CannotRun):
+            return find(f"ws://127.0.0.1:{port}/ws")
         if process.poll() is not None or time.monotonic() > deadline:
             log.seek(0)
             last = log.read().decode(errors="replace").strip().rpartition("\n")[2]
-            raise PlanError(f"the server did not start: {last or 'it does not answer GET /healthz'}")
+            raise CannotRun(f"the server did not start: {last or 'it does not listen'}")
         time.sleep(0.05)
-
-
-def _healthy(port: int) -> bool:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=1)
-    try:
-        connection.request("GET", "/healthz")
-        return connection.getresponse().status == HTTPStatus.OK
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()

@@ -1,10 +1,22 @@
-"""A bare picows broadcast server: one send per message and member, as soon as the message is read."""
+"""The reference peer: a bare picows broadcast server. One send per message and member, as soon as the message is read.
+
+Ours is held against it: a ratio of the two says more than a time, of which each machine has its own.
+"""
 
 import argparse
 from collections import defaultdict
 
 import uvloop
-from picows import WSFrame, WSListener, WSMsgType, WSTransport, WSUpgradeRequest, ws_create_server
+from picows import (
+    WSFrame,
+    WSListener,
+    WSMsgType,
+    WSTransport,
+    WSUpgradeRequest,
+    WSUpgradeResponse,
+    WSUpgradeResponseWithListener,
+    ws_create_server,
+)
 
 Room = set[WSTransport]
 
@@ -32,8 +44,11 @@ class Client(WSListener):
 async def serve(port: int) -> None:
     rooms: defaultdict[bytes, Room] = defaultdict(set)
 
-    def upgraded(request: WSUpgradeRequest) -> Client:
-        return Client(rooms[bytes(request.path)])
+    def upgraded(request: WSUpgradeRequest) -> WSUpgradeResponseWithListener:
+        offered = request.headers.get("Sec-WebSocket-Protocol")
+        chosen = {"Sec-WebSocket-Protocol": offered} if offered else None
+        response = WSUpgradeResponse.create_101_response(chosen)
+        return WSUpgradeResponseWithListener(response, Client(rooms[bytes(request.path)]))
 
     server = await ws_create_server(upgraded, "127.0.0.1", port, backlog=1024)
     await server.serve_forever()
