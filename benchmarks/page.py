@@ -51,7 +51,7 @@ async def opened(browser: Browser, url: str) -> AsyncIterator[tuple[Page, CDPSes
     await devtools.send("Performance.enable", {"timeDomain": "threadTicks"})
     await page.goto(url)
     await until_online(page)
-    await page.wait_for_function("seen.first > 0")
+    await page.wait_for_function("() => seen.first > 0")
     yield page, devtools
     await context.close()
 

@@ -247,6 +247,13 @@ async def until_heard(chat: ChatClient, peer: Peer) -> None:
     await pinging
 
 
+async def taken(chat: ChatClient, peer: Peer, offset: int) -> None:
+    """Have a message taken: those that follow on this connection are under way together."""
+    publishing = asyncio.create_task(chat.publish("lobby", "zero"))
+    await peer.acknowledge(offset)
+    await publishing
+
+
 def refused(asked: Command, code: str, reason: str = "no", **more: Any) -> Error:
     """The error that answers a command."""
     return Error(id=asked.id, code=code, reason=reason, **more)

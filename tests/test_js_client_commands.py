@@ -91,6 +91,16 @@ async def test_none_overtakes_one_that_is_refused_for_now(script: Script) -> Non
         assert [ack["offset"] for ack in await asyncio.gather(*publishing)] == [6, 7, 8]
 
 
+async def test_a_message_of_ones_own_lets_those_that_follow_go(script: Script) -> None:
+    """The server tells it before the ack, which then finds nobody who waits."""
+    async with chatting_js(script) as (chat, peer):
+        publishing = [chat.start("publish", "lobby", text) for text in ("one", "two", "three")]
+        await peer.tell(message(6, key=(await peer.hear(Publish)).key))
+        assert [(await peer.hear(Publish)).text for _ in range(2)] == ["two", "three"]
+        await chat.ask("close")
+        await asyncio.gather(*publishing, return_exceptions=True)
+
+
 async def test_what_is_asked_of_a_room_waits_until_it_is_entered(script: Script) -> None:
     """Else it would be refused as `not_joined` where the room is refused for now."""
     async with chatting_js(script) as (chat, peer):

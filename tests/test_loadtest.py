@@ -188,6 +188,7 @@ async def _page(request: web.Request) -> web.StreamResponse:
 
 async def _other_subprotocol(request: web.Request) -> web.StreamResponse:
     socket = Socket()
+    socket.headers["Sec-WebSocket-Protocol"] = "chat.v2"
     await socket.prepare(request)
     return socket
 
@@ -201,19 +202,30 @@ async def _silent(request: web.Request) -> web.StreamResponse:
 
 
 @pytest.mark.parametrize(
-    ("handler", "codec", "says"),
+    ("scenario", "handler", "codec", "says"),
     [
-        (_page, "json", "is no WebSocket server, or not at this path: it answers 200 'OK' instead of upgrading"),
-        (_other_subprotocol, "json", "does not speak aiochat.v1.json; for other chat servers: --set codec=text"),
-        (_silent, "text", "it is no chat server, or not one that speaks text"),
+        (
+            "broadcast",
+            _page,
+            "json",
+            "is no WebSocket server, or not at this path: it answers 200 'OK' instead of upgrading",
+        ),
+        ("broadcast", _other_subprotocol, "json", "speaks 'chat.v2', and the clients speak aiochat.v1.json"),
+        (
+            "chat",
+            _silent,
+            "json",
+            "does not speak aiochat.v1.json, which typing_per_second needs; for other chat servers",
+        ),
+        ("broadcast", _silent, "text", "it is no chat server, or not one that speaks text"),
     ],
 )
 async def test_something_else_at_the_url_is_one_line(
-    handler: Callable[[web.Request], Awaitable[web.StreamResponse]], codec: str, says: str
+    scenario: str, handler: Callable[[web.Request], Awaitable[web.StreamResponse]], codec: str, says: str
 ) -> None:
     """Which says what is there instead."""
     flags = (*FEW, "--seconds", "0.5", "--set", f"codec={codec}")
-    async with serving(handler) as url, commanded("broadcast", "--url", url, *flags) as process:
+    async with serving(handler) as url, commanded(scenario, "--url", url, *flags) as process:
         _, errors = await process.communicate()
     assert process.returncode == 2
     assert errors.decode().count("\n") == 1
@@ -276,6 +288,18 @@ async def test_a_lost_message_is_named_and_is_exit_code_1(tmp_path: Path) -> Non
     said = " ".join(output.decode().split())
     assert f"receiver {violation.receiver}" in said
     assert f"sender {violation.sender}" in said
+
+
+async def test_a_server_that_chooses_no_subprotocol_is_measured_without_acks() -> None:
+    """It sends on what it gets, JSON or not; the report says that nothing was acknowledged."""
+    flags = (*TEXT, "--set", "codec=json", "--seconds", "0.5")
+    async with serving(Room().join) as url, commanded("broadcast", "--url", url, *flags) as process:
+        output, errors = await process.communicate()
+    said = " ".join(output.decode().split())
+    assert (process.returncode, errors) == (0, b"")
+    assert "No message was lost, doubled or out of order, at any receiver" in said
+    assert "each was acknowledged" not in said
+    assert "The server chose no subprotocol and acknowledges nothing" in said
 
 
 async def test_a_server_that_dies_midway_leaves_a_report(tmp_path: Path) -> None:

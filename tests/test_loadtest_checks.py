@@ -1,6 +1,6 @@
 """Every fault in what receivers get is found, and nothing where there is none, however the bytes arrive."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import cycle
 from typing import Any, NamedTuple
 
@@ -46,6 +46,9 @@ class Wire:
     def is_closing(self) -> bool:
         return False
 
+    def close(self) -> None:
+        """There is nothing behind it."""
+
     def write(self, data: bytes) -> None:
         self.pongs += data[0] == lines.PONG
 
@@ -75,6 +78,22 @@ def stream_of(codec: str, messages: Sequence[Said], batches: Sequence[int], priv
         frames += framed([payload(codec, said) for said in batch])
         if (other := next(others)) < len(PRIVATE):
             frames += PRIVATE[other]
+    return frames
+
+
+def fragmented(stream: bytes, sizes: Sequence[int], pings: Sequence[int]) -> bytes:
+    """With its messages in fragments of these sizes (RFC 6455, 5.4), and a ping before some of them."""
+    frames, cuts, others = b"", cycle(sizes), cycle(pings)
+    for first_byte, start, stop in lines.frames(stream, len(stream)):
+        rest, opcode = stream[start:stop], 0 if not lines.is_control(first_byte) else first_byte
+        size = len(rest) if opcode else next(cuts)
+        frames += (
+            lines.frame_head(first_byte if size >= len(rest) else first_byte & 0x0F, len(rest[:size])) + rest[:size]
+        )
+        while rest := rest[size:]:
+            size = next(cuts)
+            frames += PRIVATE[0] if next(others) == 0 else b""
+            frames += lines.frame_head(0x80 if size >= len(rest) else 0, len(rest[:size])) + rest[:size]
     return frames
 
 
@@ -137,6 +156,7 @@ def wrong(outcome: Outcome) -> tuple[int, int, int]:
 messages_said = st.lists(st.integers(0, SENDERS - 1), min_size=2, max_size=25).map(in_order)
 some = st.lists(st.integers(0, 9), min_size=1, max_size=5)
 sizes = st.lists(st.integers(1, 400), min_size=1, max_size=6)
+fragment_sizes = st.lists(st.integers(15, 200), min_size=1, max_size=4)
 batch_sizes = st.lists(st.integers(1, 5), min_size=1, max_size=4)
 few = settings(max_examples=60)
 codecs = pytest.mark.parametrize("codec", ["json", "text"])
@@ -158,6 +178,11 @@ def test_nothing_is_found_where_nothing_is_wrong(
 def dropped(messages: list[Said], at: int) -> list[Said]:
     """Without that one."""
     return messages[:at] + messages[at + 1 :]
+
+
+def whole(messages: list[Said], at: int) -> list[Said]:
+    """All of them, whatever `at` is."""
+    return messages
 
 
 def doubled(messages: list[Said], at: int) -> list[Said]:
@@ -216,6 +241,66 @@ def test_what_one_receiver_got_wrong_is_found(
     assert outcome.out_of_order >= 1 if fault == "swapped" else wrong(outcome) == COUNTED[fault]
     assert {violation.receiver for violation in outcome.violations} == {whose}
     assert any(violation.sender == messages[at].sender for violation in outcome.violations)
+
+
+@codecs
+@settings(max_examples=40)
+@given(
+    st.sampled_from([whole, dropped]),
+    messages_said,
+    st.integers(0, 24),
+    st.lists(fragment_sizes, min_size=3, max_size=3),
+    st.booleans(),
+    sizes,
+    some,
+)
+def test_messages_in_fragments_are_read_as_whole_ones(
+    codec: str,
+    fault: Callable[[list[Said], int], list[Said]],
+    messages: list[Said],
+    at: int,
+    cuts: list[list[int]],
+    alike: bool,
+    reads: list[int],
+    turns: list[int],
+) -> None:
+    """Pings come between them; all get the same fragments or each others, and the last one has to get every message."""
+    at %= len(messages)
+    faulty = fault(messages, at)
+    heard = [messages, messages, faulty]
+    room = Room(codec)
+    streams = [
+        fragmented(stream_of(codec, each, [3], [9]), cuts[0] if alike else own, turns)
+        for each, own in zip(heard, cuts, strict=True)
+    ]
+    room.read(streams, reads, turns)
+    assert [client.delivered for client in room.receivers] == [len(each) for each in heard]
+    outcome = room.judged(messages)
+    assert wrong(outcome) == (len(messages) - len(faulty), 0, 0)
+    assert [violation.receiver for violation in outcome.violations] == [2] * (len(messages) - len(faulty))
+
+
+def test_pings_between_fragments_are_answered_once() -> None:
+    """However often the beginning of the message is looked at again."""
+    room = Room("text", receivers=1)
+    data = fragmented(stream_of("text", in_order([0]), [1], [9]), [7], [0])
+    for byte in data:
+        receive(room.receivers[0], bytes((byte,)))
+    wire: Any = room.receivers[0].transport
+    assert wire.pongs == data.count(PRIVATE[0]) > 3
+    assert room.receivers[0].delivered == 1
+
+
+@pytest.mark.parametrize("more", [lines.frame_head(0x01, 600) + bytes(600), lines.frame_head(0x00, 600) + bytes(600)])
+def test_a_message_without_an_end_is_not_kept(more: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client that gets it leaves and is told as dropped; when a new one begins, the old one is forgotten."""
+    monkeypatch.setattr("aiochat.loadtest.receivers.LARGEST_FRAME_BYTES", 1000)
+    room = Room("text", receivers=1)
+    receive(room.receivers[0], lines.frame_head(0x01, 600) + bytes(600) + more)
+    if more[0]:  # a new message began
+        assert room.judged([]).dropped == {}
+    else:
+        assert (room.judged([]).dropped, room.receivers[0].tail) == ({1009: 1}, b"")
 
 
 @codecs

@@ -9,8 +9,10 @@ import socket
 import ssl
 import sys
 import time
+from base64 import b64encode
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from hashlib import sha1
 from typing import Any, Final
 
 import msgspec
@@ -19,7 +21,8 @@ import trustme
 from aiohttp import WSMsgType, web
 from aiohttp.test_utils import TestServer
 
-from aiochat.loadtest import connecting, worker
+from aiochat.loadtest import connecting, lines, worker
+from aiochat.loadtest.crew import Crew
 from aiochat.loadtest.links import Connected, Judged, Leave, Loaded, Progress, Sent, Start, Stop, Tick
 from aiochat.loadtest.record import Outcome
 from aiochat.loadtest.scenario import Scenario
@@ -289,6 +292,7 @@ async def test_what_a_server_of_ours_does_wrong_is_seen(fault: str) -> None:
         result = await run(LEAST, target)
     assert wrong(result.outcome) == LIVE[fault]
     assert sum(result.sent.values()) == 40
+    assert result.outcome.acknowledged == 40 - LIVE[fault][3]
     assert {violation.room for violation in result.outcome.violations} <= {"room-0"}
     assert 0 < sum(tick.sent for tick in result.ticks) <= 40  # the last ones may be late, and are judged all the same
     assert bool(result.outcome.violations) is bool(fault)
@@ -365,8 +369,43 @@ async def test_servers_without_offsets_are_checked_as_well(kind: type[Room], cod
     room = kind(fault)
     async with serving(room) as target:
         result = await run(msgspec.structs.replace(LEAST, codec=codec), target)
-    assert wrong(result.outcome) == LIVE[fault]
+    assert (wrong(result.outcome), result.outcome.acknowledged) == (LIVE[fault], None)
     assert len(room.texts) == (4 if codec == "socketio" else 0)
+
+
+MESSAGE: Final = lines.frame_head(lines.TEXT, 40) + b"~000000000000000000000000000001".ljust(40, b"a")
+
+
+@pytest.mark.parametrize("early", [0, 1, 30, len(MESSAGE), len(MESSAGE) + 20])
+async def test_what_comes_with_the_handshake_is_not_lost(early: int) -> None:
+    """A message that began in the same read as the answer to the upgrade ends in the next one."""
+    said = MESSAGE + MESSAGE.replace(b"~000000000000", b"~000000000001") + lines.frame_head(lines.PING, 0)
+    served: asyncio.Queue[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = asyncio.Queue()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        key = next(line.split(": ")[1] for line in head.splitlines() if line.lower().startswith("sec-websocket-key"))
+        accept = b64encode(sha1(f"{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11".encode()).digest()).decode()
+        fields = f"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}"
+        writer.write(f"HTTP/1.1 101 Switching Protocols\r\n{fields}\r\n\r\n".encode() + said[:early])
+        served.put_nowait((reader, writer))
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        target = Target(f"ws://127.0.0.1:{port}/ws", ("127.0.0.1", port), socket.AF_INET)
+        crew = Crew(Scenario(clients=1, codec="text"), target, 0, 1)
+        client = crew.readers[0]
+        await crew.connector.connect(client)
+        reader, writer = await served.get()
+        assert client.transport is not None
+        assert (client.transport.get_protocol() is client) is (early in (0, len(MESSAGE)))
+        writer.write(said[early:])
+        async with asyncio.timeout(5):
+            assert (await reader.readexactly(1))[0] == lines.PONG
+        assert client.transport.get_protocol() is client
+        assert client.delivered == 2
+        client.leave()
+        writer.close()
 
 
 @pytest.mark.parametrize(("kind", "codec"), [(Room, "json"), (Echo, "text")])

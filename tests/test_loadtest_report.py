@@ -58,6 +58,24 @@ def test_what_was_wrong_is_told_with_its_receiver_room_sender_and_offsets() -> N
 
 
 @pytest.mark.parametrize(
+    ("codec", "acknowledged", "says"),
+    [
+        ("json", 2000, "at any receiver; each was acknowledged"),
+        ("json", None, "acknowledges nothing"),
+        ("text", None, ""),
+    ],
+)
+def test_acknowledgements_are_spoken_of_where_they_were_counted(
+    codec: str, acknowledged: int | None, says: str
+) -> None:
+    """A server that sends on what it gets acknowledges nothing; with text nobody expects it."""
+    rounds = [measured(outcome=Outcome(acknowledged=count)) for count in (acknowledged, acknowledged)]
+    shown = " ".join(_shown(record(*rounds, codec=codec)).split())
+    assert says in shown
+    assert shown.count("acknowledge") - shown.count("not acknowledged") == (says != "")
+
+
+@pytest.mark.parametrize(
     "fault",
     [Outcome(lost=1), Outcome(doubled=1), Outcome(out_of_order=1), Outcome(unacknowledged=1), Outcome(errors=1)],
 )

@@ -90,6 +90,14 @@ def test_what_makes_no_sense_is_one_line(given: str, says: str) -> None:
     assert refusal("chat", given).startswith(says)
 
 
+def test_newcomers_need_sender_numbers() -> None:
+    """A line has four digits for its sender, and newcomers have the numbers that clients leave."""
+    assert load("churn", {"clients": 64_512}).most_clients == 64_512
+    line = refusal("churn", "clients=64513")
+    assert line == "clients is 64513; with newcomers, who need sender numbers, 64512 at most"
+    assert load("broadcast", {"clients": 70_000}).clients == 70_000
+
+
 def test_senders_without_a_rate_are_refused() -> None:
     """Nothing says how much they send."""
     assert refusal("idle", "senders=5") == "senders is 5, and neither rate nor window says how much they send"

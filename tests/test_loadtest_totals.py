@@ -98,6 +98,7 @@ def test_outcomes_add_up_and_the_first_violations_are_kept() -> None:
     assert (both.lost, both.errors, both.first_error, both.slow_dropped_after_seconds) == (24, 1, "no", 2.0)
     assert len(both.violations) == KEPT_VIOLATIONS
     assert both.dropped == {1006: 3, 4000: 1}
+    assert both.acknowledged is None
     assert not both.clean
 
 

@@ -40,7 +40,7 @@ async def tutorial(people: People, server: BaseTestServer, first_line: str) -> P
     url = str(server.make_url("/tutorial.html"))
     page = await people.blank(url)
     await page.goto(url)
-    await page.wait_for_function("socket.readyState === WebSocket.OPEN")
+    await page.wait_for_function("() => socket.readyState === WebSocket.OPEN")
     await say(page, first_line)
     await expect(page.locator("#log div").first).to_have_text(first_line)
     return page

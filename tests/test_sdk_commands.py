@@ -24,6 +24,7 @@ from tests.scripted import (
     next_of,
     position,
     refused,
+    taken,
     until_heard,
 )
 
@@ -46,31 +47,33 @@ async def test_a_publish_is_acknowledged_under_its_key(script: Script) -> None:
 async def test_what_was_not_acknowledged_is_sent_again_once_the_rooms_are_back(script: Script) -> None:
     """In its order and under the same keys, and before what was published meanwhile."""
     async with chatting(script) as (chat, peer, _):
+        await taken(chat, peer, 6)
         publishing = [asyncio.create_task(chat.publish("lobby", text)) for text in ("one", "two")]
         before = [await peer.hear(Publish), await peer.hear(Publish)]
         back = await break_off(chat, peer, script)
         publishing.append(asyncio.create_task(chat.publish("lobby", "three")))
         await back.take_back()
         await back.hears_nothing()
-        await back.tell(joined(None, offset=5, recovered=True, more=False))
-        again = [await back.acknowledge(offset) for offset in (6, 7, 8)]
+        await back.tell(joined(None, offset=6, recovered=True, more=False))
+        again = [await back.acknowledge(offset) for offset in (7, 8, 9)]
         assert [publish.text for publish in again] == ["one", "two", "three"]
         assert [publish.key for publish in again[:2]] == [publish.key for publish in before]
-        assert [ack.offset for ack in await asyncio.gather(*publishing)] == [6, 7, 8]
+        assert [ack.offset for ack in await asyncio.gather(*publishing)] == [7, 8, 9]
 
 
 async def test_after_a_lost_session_a_publish_that_is_in_the_log_is_not_sent_again(script: Script) -> None:
     """The new session has no keys: what was caught up with tells which of them got there."""
     async with chatting(script) as (chat, peer, _):
+        await taken(chat, peer, 6)
         publishing = [asyncio.create_task(chat.publish("lobby", text)) for text in ("one", "two")]
         first, second = await peer.hear(Publish), await peer.hear(Publish)
         back = await break_off(chat, peer, script)
         await back.tell(refused(await back.hear(Resume), "session_lost"))
         join = await back.hear(Join)
-        await back.tell(joined(join, message(6, key=first.key), recovered=True, more=False))
-        again = await back.acknowledge(7)
+        await back.tell(joined(join, message(7, key=first.key), recovered=True, more=False))
+        again = await back.acknowledge(8)
         assert (again.text, again.key) == ("two", second.key)
-        assert [ack.offset for ack in await asyncio.gather(*publishing)] == [6, 7]
+        assert [ack.offset for ack in await asyncio.gather(*publishing)] == [7, 8]
 
 
 async def test_after_a_lost_session_and_a_gap_nobody_knows(script: Script) -> None:
@@ -266,11 +269,12 @@ async def test_a_publish_that_is_given_up_is_not_sent_again(script: Script) -> N
 async def test_only_so_many_commands_are_under_way(script: Script) -> None:
     """The others wait for an answer to one of them."""
     async with chatting(script, max_unanswered=2) as (chat, peer, _):
+        await taken(chat, peer, 6)
         publishing = [asyncio.create_task(chat.publish("lobby", str(number))) for number in range(3)]
         first = await peer.hear(Publish)
         await peer.hear(Publish)
         await peer.hears_nothing()
-        await peer.tell(Ack(id=first.id, room="lobby", offset=6, ts=1))
+        await peer.tell(Ack(id=first.id, room="lobby", offset=7, ts=1))
         await publishing[0]
         chat_closed = asyncio.gather(*publishing[1:], return_exceptions=True)
         await chat.close()

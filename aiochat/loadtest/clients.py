@@ -10,7 +10,7 @@ import socket
 import struct
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Final, cast
 
 import msgspec
 from picows import WSFrame, WSListener, WSTransport, WSUpgradeRequest, WSUpgradeResponse
@@ -26,6 +26,8 @@ ABNORMAL: Final = 1006  # no Close frame came (RFC 6455, 7.1.5)
 NO_CODE: Final = 1005
 TOO_BIG: Final = 1009
 NORMAL: Final = (1000).to_bytes(2, "big")
+ENTRANCE_BYTES: Final = 64 << 10  # for what comes with the handshake, until the client reads by itself
+_FREE_BYTES: Final = ENTRANCE_BYTES - 256  # which picows keeps free behind them
 _RESET: Final = struct.pack("ii", 1, 0)  # linger for 0 seconds: a reset instead of an orderly end
 
 
@@ -172,6 +174,11 @@ class Client(Connection, Receiver):
             self.ended(_close_code(payload))
             self.leave()
 
+    def too_large(self) -> None:
+        self.ended(TOO_BIG)
+        self.tail = b""
+        self.leave()
+
     def told(self, payload: bytes) -> None:
         self.dialect.told(self, payload)
 
@@ -229,10 +236,17 @@ class SlowClient(Connection, asyncio.Protocol):
         self.ended(ABNORMAL)
 
 
+def _is_empty(transport: asyncio.Transport) -> bool:
+    """Whether picows holds no half frame; a picows with another buffer is never said to be empty."""
+    picows = cast(asyncio.BufferedProtocol, transport.get_protocol())
+    return memoryview(picows.get_buffer(-1)).nbytes == _FREE_BYTES
+
+
 class Entrance(WSListener):
     """Gives the connection to its client, once picows holds nothing that came with the handshake.
 
-    Where the server says nothing by itself that is at once: a busy room may never leave it without half a frame.
+    Where the server says nothing by itself that is at once, if it can be: a busy room may never leave it without half
+    a frame.
     """
 
     def __init__(self, client: Client | SlowClient, response: WSUpgradeResponse) -> None:
@@ -240,9 +254,10 @@ class Entrance(WSListener):
         self.subprotocol = response.headers.get("Sec-WebSocket-Protocol")
 
     def on_ws_connected(self, transport: WSTransport) -> None:
-        self.client.opened(transport.underlying_transport, self.subprotocol)
-        if isinstance(self.client, SlowClient) or self.client.dialect is PLAIN:
-            transport.underlying_transport.set_protocol(self.client)
+        connection = transport.underlying_transport
+        self.client.opened(connection, self.subprotocol)
+        if isinstance(self.client, SlowClient) or (self.client.dialect is PLAIN and _is_empty(connection)):
+            connection.set_protocol(self.client)
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         if isinstance(self.client, SlowClient):

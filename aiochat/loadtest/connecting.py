@@ -11,7 +11,7 @@ from picows import WSError, ws_connect
 from picows.url import WSParsedURL
 
 from aiochat.loadtest import lines
-from aiochat.loadtest.clients import Client, SlowClient, entrance
+from aiochat.loadtest.clients import ENTRANCE_BYTES, Client, SlowClient, entrance
 from aiochat.loadtest.dialects import SUBPROTOCOL
 from aiochat.loadtest.receivers import LARGEST_FRAME_BYTES
 from aiochat.loadtest.target import Target, trusting
@@ -20,7 +20,6 @@ AT_ONCE: Final = 32
 CONNECT_SECONDS: Final = 30
 CLIENTS_PER_ADDRESS: Final = 20_000  # of some 28,000 ports that a source address has
 SLOW_BUFFER_BYTES: Final = 4096
-ENTRANCE_BYTES: Final = 64 << 10  # for what comes with the handshake, until the client reads by itself
 FAILURES: Final = (OSError, TimeoutError, WSError)
 _HEADERS: Final[Mapping[str, Mapping[str, str]]] = {lines.JSON_CODEC: {"Sec-WebSocket-Protocol": SUBPROTOCOL}}
 _SOCKETIO_PATH: Final = "/socket.io/"

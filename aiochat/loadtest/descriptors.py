@@ -52,7 +52,7 @@ def fitted(scenario: Scenario, found: list[Limit]) -> Scenario:
     """With its clients counted where it says "most"; CannotRun if the limits do not allow them."""
     if scenario.clients == MOST:
         memory = psutil.virtual_memory().available // 2 // CLIENT_BYTES
-        most = min(memory, *(limit.clients for limit in found))
+        most = min(memory, scenario.most_clients, *(limit.clients for limit in found))
         return msgspec.structs.replace(scenario, clients=max(1, most))
     for limit in found:
         if scenario.clients > limit.clients:

@@ -48,11 +48,17 @@ class Judge:
             doubled=self.counts["doubled"],
             out_of_order=self.counts["out of order"],
             unacknowledged=self.counts["not acknowledged"],
+            acknowledged=self._acknowledged(),
             violations=self.violations,
             dropped=Counter(client.close_code for client in crew.readers if client.close_code is not None),
             errors=crew.complaints.count,
             first_error=crew.complaints.first,
         )
+
+    def _acknowledged(self) -> int | None:
+        clients = [client for client in self._crew.readers if client.dialect.has_acks]
+        senders = [client.sender for client in clients if client.sender is not None]
+        return sum(sender.sent - len(sender.unacknowledged) for sender in senders) if clients else None
 
     def _count(self, client: Client, order: Order, since: int, until: int, tail: list[Fault]) -> None:
         faults = [fault for fault in order.faults if since <= fault.place < until]

@@ -27,6 +27,8 @@ TEXT: Final = 0x81
 CLOSE: Final = 0x88
 PING: Final = 0x89
 PONG: Final = 0x8A
+_FIN_BIT: Final = 0x80
+_OPCODE_BITS: Final = 0x0F
 _CONTROL_BIT: Final = 0x08
 _MASKED_BIT: Final = 0x80
 
@@ -49,6 +51,11 @@ def key(sender: int) -> bytes:
 
 def is_control(first_byte: int) -> bool:
     return bool(first_byte & _CONTROL_BIT)
+
+
+def is_fragment(first_byte: int) -> bool:
+    """Whether a data frame is not a whole message (RFC 6455, 5.4): others follow, or it follows others."""
+    return not first_byte & _FIN_BIT or not first_byte & _OPCODE_BITS
 
 
 def frame_head(first_byte: int, size: int, masked_bit: int = 0) -> bytes:
@@ -112,3 +119,25 @@ def frames(buffer: bytes | bytearray, end: int, start: int = 0) -> Iterator[tupl
             return
         yield buffer[start], payload, payload + size
         start = payload + size
+
+
+class Fragments:
+    """Those of a message whose end has not come yet: the frames, without the control frames between them."""
+
+    def __init__(self) -> None:
+        self.frames: list[bytes] = []
+        self._payloads: list[bytes] = []
+
+    def add(self, first_byte: int, frame: bytes, payload: bytes) -> bool:
+        """Whether it is the last one. A first one ends what came before it without an end."""
+        if first_byte & _OPCODE_BITS:
+            self.frames, self._payloads = [], []
+        self.frames.append(frame)
+        self._payloads.append(payload)
+        return bool(first_byte & _FIN_BIT)
+
+    def take(self) -> tuple[bytes, bytes]:
+        """The frames as they came, and the whole message in them."""
+        joined = b"".join(self.frames), b"".join(self._payloads)
+        self.frames, self._payloads = [], []
+        return joined

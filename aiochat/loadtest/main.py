@@ -115,7 +115,7 @@ def _plan(arguments: argparse.Namespace, scenario: Scenario) -> Plan:
 def _server(arguments: argparse.Namespace, scenario: Scenario) -> Server | None:
     if arguments.url is not None:
         found = server.at_url(arguments.url, arguments.pid)
-        target.check(found.target, scenario.codec)
+        target.check(found.target, scenario)
         return found
     if arguments.pid is not None:
         raise CannotRun("--pid goes with --url: it is the process of the server there")

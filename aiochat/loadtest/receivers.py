@@ -1,7 +1,7 @@
 """One receiver: every byte it gets is compared with its room's stream, which is one call for each read.
 
-Only where something differs are its frames walked, and only where those differ its messages, against what is known of
-their places, and if that differs too, against an order of its own.
+Only where something differs are its frames walked, fragments of a message as one, and only where those differ its
+messages, against what is known of their places, and if that differs too, against an order of its own.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from aiochat.loadtest.speech import Speech
 from aiochat.loadtest.stream import FOREIGN, NOWHERE, SEQUENCE, Chat, Stream
 
 BUFFER_BYTES: Final = 256 * 1024
-LARGEST_FRAME_BYTES: Final = 64 << 20
+LARGEST_FRAME_BYTES: Final = 64 << 20  # or message in fragments
 REJOIN_MESSAGES: Final = 4096  # after so many, who is checked alone sees whether it could be compared again
 
 
@@ -49,7 +49,7 @@ class Receiver(asyncio.BufferedProtocol):
         self.place = 0
         self.since = 0  # the place where it came in
         self.own: Order | None = None
-        self.tail = b""  # of the last read: the beginning of a frame
+        self.tail = b""  # of the last read: the beginning of a frame, behind the fragments of a message
         self._seen = 0  # messages that are not those from `since` to here
         self._timed = 0
         self._alone = 0
@@ -102,6 +102,9 @@ class Receiver(asyncio.BufferedProtocol):
     def echoed(self, sender: int) -> None:
         """A message of this sender came by itself."""
 
+    def too_large(self) -> None:
+        """A message has no end within LARGEST_FRAME_BYTES."""
+
     def has_read(self) -> None:
         """The end of a read, if it is watched."""
 
@@ -125,6 +128,8 @@ class Receiver(asyncio.BufferedProtocol):
                 self.tail = b""
         else:
             self.tail = self._differs(end)
+            if len(self.tail) > LARGEST_FRAME_BYTES:
+                self.too_large()
         if self.is_watched:
             if self.latencies is not None and self.position != NOWHERE:
                 self._time()
@@ -140,7 +145,7 @@ class Receiver(asyncio.BufferedProtocol):
         self.buffer_updated(len(frame))
 
     def _differs(self, end: int) -> bytes:
-        """There is something new in what was read. Returns the beginning of a frame that is left."""
+        """There is something new in what was read. Returns the beginning of a message that is left."""
         stream, view, done = self.stream, self.reading.view, 0
         if self.position != NOWHERE:
             at = self.position - stream.start
@@ -151,14 +156,12 @@ class Receiver(asyncio.BufferedProtocol):
             elif (border := stream.frame_start(self.position)) < self.position:
                 data = bytes(stream.data[border - stream.start : at]) + view[:end]
                 self.position = border
-                return data[self._walk(data, len(data), 0) :]
-        done = self._walk(self.reading.buffer, end, done)
-        return bytes(self.reading.view[done:end])
+                return self._walk(data, len(data), 0)
+        return self._walk(self.reading.buffer, end, done)
 
-    def _walk(self, data: bytes | bytearray, end: int, done: int) -> int:
-        """Frame by frame; where the last whole one ends. What is new to the stream goes there in one piece."""
-        stream = self.stream
-        fresh = Fresh()
+    def _walk(self, data: bytes | bytearray, end: int, done: int) -> bytes:
+        """Frame by frame; what is left. What is new to the stream goes there in one piece."""
+        fresh, fragments = Fresh(), lines.Fragments()
         for first_byte, start, stop in lines.frames(data, end, done):
             raw = bytes(data[done:stop])
             payload = raw[start - done :]
@@ -166,18 +169,26 @@ class Receiver(asyncio.BufferedProtocol):
             if lines.is_control(first_byte):
                 self._lead(fresh)
                 self.control(first_byte, payload)
-            elif self.position != NOWHERE and stream.data.startswith(raw, self.position - stream.start):
-                self.position += len(raw)
-            elif (chat := self.speech.chat(payload)) is None:
-                self._lead(fresh)
-                self.told(payload)
-            elif self.own is None and self.here() == stream.end and fresh.is_next(chat, stream.end):
-                fresh.add(raw, chat)
-            else:
-                self._lead(fresh)
-                self.take(chat)
+            elif not lines.is_fragment(first_byte):
+                self._message(fresh, raw, payload)
+            elif fragments.add(first_byte, raw, payload):
+                self._message(fresh, *fragments.take())
         self._lead(fresh)
-        return done
+        with memoryview(data) as view:
+            return b"".join((*fragments.frames, view[done:end]))
+
+    def _message(self, fresh: "Fresh", raw: bytes, payload: bytes) -> None:
+        stream = self.stream
+        if self.position != NOWHERE and stream.data.startswith(raw, self.position - stream.start):
+            self.position += len(raw)
+        elif (chat := self.speech.chat(payload)) is None:
+            self._lead(fresh)
+            self.told(payload)
+        elif self.own is None and self.here() == stream.end and fresh.is_next(chat, stream.end):
+            fresh.add(raw, chat)
+        else:
+            self._lead(fresh)
+            self.take(chat)
 
     def _lead(self, fresh: "Fresh") -> None:
         if fresh.sizes:

@@ -1,5 +1,6 @@
 """All that a load test has measured, as its JSON file holds it; table, page and comparison are made of this alone."""
 
+from collections.abc import Iterable
 from typing import Literal
 
 import msgspec
@@ -58,6 +59,7 @@ class Outcome(msgspec.Struct, frozen=True):
     doubled: int = 0
     out_of_order: int = 0
     unacknowledged: int = 0
+    acknowledged: int | None = None  # messages; None where the server does not tell
     violations: list[Violation] = []  # the first ones
     dropped: dict[int, int] = {}  # close code -> clients that were closed and should not have been
     errors: int = 0  # that the server answered
@@ -74,6 +76,12 @@ class Outcome(msgspec.Struct, frozen=True):
     @property
     def clean(self) -> bool:
         return not any((self.lost, self.doubled, self.out_of_order, self.unacknowledged, self.dropped, self.errors))
+
+
+def added(counts: Iterable[int | None]) -> int | None:
+    """None if there is nothing to add."""
+    known = [count for count in counts if count is not None]
+    return sum(known) if known else None
 
 
 class Round(msgspec.Struct, frozen=True):

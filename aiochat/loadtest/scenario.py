@@ -22,11 +22,13 @@ FOLDER: Final = next(
 )
 FIRST: Final = ("chat", "broadcast", "storm", "idle")  # what one should see first
 MOST: Final = 0  # clients = "most": as many as the descriptor limits allow
+MAX_CLIENTS: Final = 10_000_000
 MAX_SIZE: Final = 1 << 20
+NEWCOMER_NUMBERS: Final = 1024  # at least, for those who are there at the same time, in all processes
 _JSON_ONLY: Final = ("typing_per_second", "moves_per_second", "cuts_per_second", "storms")
 _UNSTEADY: Final = (*_JSON_ONLY, "newcomers_per_second", "slow")
 
-Count = Annotated[int, Meta(ge=0, le=10_000_000, description="a whole number, 0 or more")]
+Count = Annotated[int, Meta(ge=0, le=MAX_CLIENTS, description="a whole number, 0 or more")]
 Rate = Annotated[float, Meta(ge=0, le=1e9, description="a number, 0 or more")]
 Duration = Annotated[float, Meta(gt=0, le=1e6, description="a number of seconds above 0")]
 
@@ -46,7 +48,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     """One load; each client is in one room, in the order of `room_sizes`."""
 
     title: Annotated[str, Meta(description="a line of text")] = ""
-    clients: Annotated[int, Meta(ge=MOST, le=10_000_000, description='a whole number above 0, or "most"')] = 1000
+    clients: Annotated[int, Meta(ge=MOST, le=MAX_CLIENTS, description='a whole number above 0, or "most"')] = 1000
     rooms: Annotated[
         tuple[Rooms, ...], Meta(description="a list such as [{ size = 200, share = 0.5 }, { size = 5, share = 0.5 }]")
     ] = ()
@@ -89,6 +91,16 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     def steady(self) -> bool:
         """Whether all stay where they are, read, and do nothing but send: what any broadcast server can be given."""
         return not any(getattr(self, key) for key in _UNSTEADY)
+
+    @property
+    def most_clients(self) -> int:
+        """Newcomers have the numbers that no client has."""
+        return lines.MAX_SENDERS - NEWCOMER_NUMBERS if self.newcomers_per_second else MAX_CLIENTS
+
+    @property
+    def aiochat_only(self) -> str:
+        """The first key that asks for what only a server of aiochat.v1.json can do, if there is one."""
+        return next((key for key in _JSON_ONLY if getattr(self, key)), "")
 
     def room_sizes(self) -> list[int]:
         """Members of each room; they add up to all clients. The last room of a share may have fewer than its size."""
@@ -171,7 +183,6 @@ def _check(scenario: Scenario) -> None:
     """Contradictions between keys; each line says what to change."""
     speech = scenario.rate or scenario.window
     asked = 0 if scenario.senders == "all" else scenario.senders
-    json_only = next((key for key in _JSON_ONLY if getattr(scenario, key)), "")
     shares = sum(group.share for group in scenario.rooms)
     rules = (
         (
@@ -185,8 +196,12 @@ def _check(scenario: Scenario) -> None:
             f"senders and slow together ({asked + scenario.slow}) are more than clients ({scenario.clients})",
         ),
         (
-            not json_only or scenario.codec == "json",
-            f'{json_only} needs codec = "json"; codec is "{scenario.codec}"',
+            not scenario.aiochat_only or scenario.codec == "json",
+            f'{scenario.aiochat_only} needs codec = "json"; codec is "{scenario.codec}"',
+        ),
+        (
+            scenario.clients <= scenario.most_clients,
+            f"clients is {scenario.clients}; with newcomers, who need sender numbers, {scenario.most_clients} at most",
         ),
         (not scenario.rooms or abs(shares - 1) < 0.001, f"the shares of rooms add up to {shares:g}; they must to 1"),
     )

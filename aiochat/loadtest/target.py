@@ -13,11 +13,12 @@ from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 
-from aiochat.loadtest.scenario import CannotRun
+from aiochat.loadtest.scenario import CannotRun, Scenario
 
 SCHEMES: Final = {"ws": "ws", "wss": "wss", "http": "ws", "https": "wss"}
 SUBPROTOCOLS: Final = {"json": "aiochat.v1.json"}  # of the codecs that need one
 ANSWER_SECONDS: Final = 10.0
+SHOWN_CHARACTERS: Final = 40  # of what a stranger answered
 _LEAVE_SECONDS: Final = 1.0
 _LEAVE_READS: Final = 100  # in which the server should have answered a Close, however much it has to say
 _DEFAULT_PATH: Final = "/ws"
@@ -80,9 +81,12 @@ def trusting() -> ssl.SSLContext:
     return context
 
 
-def check(target: Target, codec: str) -> None:
-    """One handshake (RFC 6455, 4): CannotRun if there is something else, in words that say what."""
-    key, subprotocol = base64.b64encode(os.urandom(16)).decode(), SUBPROTOCOLS.get(codec)
+def check(target: Target, scenario: Scenario) -> None:
+    """One handshake (RFC 6455, 4): CannotRun if there is something else, in words that say what.
+
+    A server that chooses no subprotocol may be one that sends on what it gets: that can be measured, in its own way.
+    """
+    key, subprotocol = base64.b64encode(os.urandom(16)).decode(), SUBPROTOCOLS.get(scenario.codec)
     headers = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": key}
     answer = _answer(target, headers | ({"Sec-WebSocket-Protocol": subprotocol} if subprotocol else {}))
     if answer.status != http.HTTPStatus.SWITCHING_PROTOCOLS:
@@ -91,8 +95,16 @@ def check(target: Target, codec: str) -> None:
     wanted = base64.b64encode(hashlib.sha1((key + _GUID).encode(), usedforsecurity=False).digest()).decode()
     if answer.headers.get("Sec-WebSocket-Accept") != wanted:
         raise CannotRun(f"{target.shown} is no WebSocket server: its Sec-WebSocket-Accept is wrong")
-    if subprotocol and answer.headers.get("Sec-WebSocket-Protocol") != subprotocol:
-        raise CannotRun(f"{target.shown} does not speak {subprotocol}; for other chat servers: --set codec=text")
+    if subprotocol:
+        _check_chosen(target, subprotocol, answer.headers.get("Sec-WebSocket-Protocol", ""), scenario.aiochat_only)
+
+
+def _check_chosen(target: Target, subprotocol: str, chosen: str, needs: str) -> None:
+    if chosen and chosen != subprotocol:
+        raise CannotRun(f"{target.shown} speaks {chosen[:SHOWN_CHARACTERS]!r}, and the clients speak {subprotocol}")
+    if needs and not chosen:
+        remedy = "for other chat servers there is aiochat loadtest broadcast --set codec=text"
+        raise CannotRun(f"{target.shown} does not speak {subprotocol}, which {needs} needs; {remedy}")
 
 
 def _answer(target: Target, headers: dict[str, str]) -> http.client.HTTPResponse:

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 from aiochat.loadtest.histogram import Histogram, merged
 from aiochat.loadtest.links import Judged, Tick
 from aiochat.loadtest.machine import Usage
-from aiochat.loadtest.record import Latency, Outcome, Round, Second
+from aiochat.loadtest.record import Latency, Outcome, Round, Second, added
 
 KEPT_VIOLATIONS: Final = 20
 LEAST_CPU_SECONDS: Final = 0.1  # the system counts in hundredths of a second
@@ -100,6 +100,7 @@ def outcome(judged: Sequence[Judged]) -> Outcome:
         **{name: sum(getattr(each, name) for each in found) for name in _SUMS},
         violations=[violation for each in found for violation in each.violations][:KEPT_VIOLATIONS],
         dropped=dict(sorted(dropped.items())),
+        acknowledged=added(each.acknowledged for each in found),
         first_error=next((each.first_error for each in found if each.first_error), ""),
         slow_dropped_after_seconds=max(slow, default=None),
         resume_ms=latency(merged(each.resume for each in judged)),

@@ -8,7 +8,7 @@ import msgspec
 
 from aiochat.codecs.text import clean
 from aiochat.loadtest.figures import text
-from aiochat.loadtest.record import Outcome, Record, Round, Violation
+from aiochat.loadtest.record import Outcome, Record, Round, Violation, added
 
 Look = Literal["good", "bad", "warning", "note"]
 
@@ -50,6 +50,7 @@ def told(record: Record) -> list[Said]:
         *_ends(record),
         *_judged(total, record),
         *_comebacks(total, record),
+        *_unacknowledging(total, record),
         *_limits(record.rounds),
         *_peer(record),
     ]
@@ -101,6 +102,7 @@ def _total(rounds: Sequence[Round]) -> Outcome:
     counted = ("lost", "doubled", "out_of_order", "unacknowledged", "errors", "slow_dropped", "cuts", "resumed", "gaps")
     return Outcome(
         **{name: sum(getattr(one, name) for one in each) for name in (*counted, "newcomers")},
+        acknowledged=added(one.acknowledged for one in each),
         dropped=dict(sorted(dropped.items())),
         first_error=next((one.first_error for one in each if one.first_error), ""),
         slow_dropped_after_seconds=max(
@@ -143,7 +145,7 @@ def _judged(total: Outcome, record: Record) -> Iterator[Said]:
     if wrong:
         yield Said("bad", f"Messages, counted for each receiver: {wrong}", _violations(record))
     elif any(measured.delivered_per_second for measured in record.rounds):
-        acks = "; each was acknowledged" if record.scenario.get("codec") == "json" else ""
+        acks = "; each was acknowledged" if total.acknowledged else ""
         yield Said("good", f"No message was lost, doubled or out of order, at any receiver{acks}")
     elif record.rounds and not total.dropped:
         yield Said("good", "Every client stayed connected")
@@ -167,6 +169,14 @@ def _comebacks(total: Outcome, record: Record) -> Iterator[Said]:
         when = "" if last is None else f", the last after {last:.1f} s"
         of_all = f"{total.slow_dropped:,} of {_counted(slow * len(record.rounds), 'client')}"
         yield Said("note", f"Dropped: {of_all} that stopped reading{when}")
+
+
+def _unacknowledging(total: Outcome, record: Record) -> Iterator[Said]:
+    """The clients spoke aiochat.v1.json, and the server sent on what it got."""
+    if record.rounds and record.scenario.get("codec") == "json" and total.acknowledged is None:
+        yield Said(
+            "note", "The server chose no subprotocol and acknowledges nothing: what came back was checked, no acks"
+        )
 
 
 def _limits(rounds: Sequence[Round]) -> Iterator[Said]:

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable, Container
-from heapq import heappop, heappush
 
 from aiochat.errors import Reply
 from aiochat.messages import Ack, Answer, Call, Command, Direct, Error, Join, Limits, Message, Position, Publish
@@ -42,9 +41,10 @@ class Commands:
         self._retry_seconds = retry_seconds
         self._time = time
         self._free = asyncio.Semaphore(most)
-        self._asked: dict[int, Asked] = {}
-        self._unsent: list[int] = []  # a heap
-        self._arrived = asyncio.Event()
+        self._asked: dict[int, Asked] = {}  # in order
+        self._by_key: dict[tuple[str, str | None], Asked] = {}  # what is published, by room and key
+        self._is_flowing = False  # messages are taken: else one alone is under way, and none overtakes a refused one
+        self._changed = asyncio.Event()  # there may be something to send
         self._end: Exception | None = None
 
     async def ask(self, id: int, command: Command, payload: bytes) -> Answer:
@@ -57,11 +57,20 @@ class Commands:
                 raise self._end
             self.check_length(payload)
             asked = self._asked[id] = Asked(command, payload)
-            self._again(id)
+            key = (command.room, command.key) if isinstance(command, Publish) and command.key else None
+            if key is not None:
+                self._by_key[key] = asked
+            self._changed.set()
             try:
                 return await asked.answer
             finally:
-                self._asked.pop(id, None)
+                self._forget(id, key)
+
+    def _forget(self, id: int, key: tuple[str, str] | None) -> None:
+        del self._asked[id]
+        if key is not None:
+            self._by_key.pop(key, None)
+        self._changed.set()
 
     def limit(self, limits: Limits) -> None:
         """Go by these from now on: what waits and is too long for them would end the chat, and is given up."""
@@ -81,23 +90,31 @@ class Commands:
 
     async def next(self) -> Asked:
         """The first that is to be sent."""
-        while True:
-            while self._unsent:
-                asked = self._asked.get(self._unsent[0])
-                if asked is not None and not asked.doubtful:
-                    return asked
-                heappop(self._unsent)
-            self._arrived.clear()
-            await self._arrived.wait()
+        while (asked := self._first()) is None:
+            self._changed.clear()
+            await self._changed.wait()
+        return asked
 
-    def sending(self, asked: Asked) -> bool:
-        """Note that it is sent now; False if it is not wanted any more."""
-        if asked.answer.done() or asked.is_sent or not self._unsent or self._asked.get(self._unsent[0]) is not asked:
-            return False
-        heappop(self._unsent)
+    def _first(self) -> Asked | None:
+        is_trying = False  # whether a message has to be taken, or found, before there is another one
+        for asked in self._asked.values():
+            if asked.answer.done():
+                continue
+            is_publish = isinstance(asked.command, Publish)
+            if not (asked.is_sent or asked.doubtful or (is_publish and is_trying)):
+                return asked
+            if is_publish and (asked.doubtful or not self._is_flowing):
+                is_trying = True
+        return None
+
+    def sending(self, asked: Asked) -> None:
+        """Note that it is sent now."""
         asked.is_sent = True
         asked.sent_at = asked.sent_at or self._time()
-        return True
+
+    def ebb(self) -> None:
+        """The next one may be refused: wait until all that are under way were taken."""
+        self._is_flowing = False
 
     def answered(self, answer: Answer) -> float:
         """Give the answer to who asked. Returns for how many seconds the server wants to be asked nothing."""
@@ -106,8 +123,13 @@ class Commands:
             return 0.0
         if isinstance(answer, Error):
             return self._refused(asked, answer)
-        asked.resolve(answer)
+        self._answer(asked, answer)
         return 0.0
+
+    def _answer(self, asked: Asked, answer: Answer) -> None:
+        asked.resolve(answer)
+        if isinstance(answer, Ack) and asked.is_sent and not self._is_flowing:
+            self._is_flowing = not any(map(_is_under_way, self._asked.values()))
 
     def _refused(self, asked: Asked, error: Error) -> float:
         if error.retry_after_ms is not None:
@@ -118,7 +140,8 @@ class Commands:
                 asked.is_sent = False
                 if error.code == "rate_limited":  # what is refused as `unavailable` may be in the log all the same
                     asked.sent_at = None
-                self._again(asked.command.id)
+                self.ebb()
+                self._changed.set()
                 return seconds
         asked.fail(as_reply(error))
         return 0.0
@@ -130,14 +153,11 @@ class Commands:
 
     def lost(self) -> None:
         """The connection is gone: all is to be sent again but what could do twice what was asked."""
-        for id, asked in self._asked.items():
-            if not asked.is_sent:
-                continue
-            asked.is_sent = False
-            if isinstance(asked.command, Direct | Call):
+        self.ebb()
+        for asked in self._asked.values():
+            if asked.is_sent and isinstance(asked.command, Direct | Call):
                 asked.fail(Interrupted(_UNKNOWN))
-            else:
-                self._again(id)
+            asked.is_sent = False
 
     def forget_stale(self) -> None:
         """Give up what was sent so long ago that the server does not know its key any more."""
@@ -159,23 +179,21 @@ class Commands:
                 asked.fail(Interrupted(_UNKNOWN))
 
     def saw(self, message: Message) -> None:
-        """A message came: if it is one in doubt, that is its ack."""
-        if message.key is None:
-            return
-        for asked in self._asked.values():
-            command = asked.command
-            if asked.doubtful and isinstance(command, Publish) and command.key == message.key:
-                ack = Ack(id=command.id, room=message.room, offset=message.offset, ts=message.ts, key=message.key)
-                asked.resolve(ack)
+        """A message came: if it is one of these, that is as good as its ack, which may never come."""
+        asked = self._by_key.get((message.room, message.key))
+        if asked is not None:
+            id = asked.command.id
+            ack = Ack(id=id, room=message.room, offset=message.offset, ts=message.ts, key=message.key)
+            self._answer(asked, ack)
 
     def settle(self, room: str, *, recovered: bool) -> None:
         """All of `room` was told: what is still in doubt is not in the log or, if not all was recovered, not known."""
-        for id, asked in self._asked.items():
+        for asked in self._asked.values():
             if asked.doubtful and isinstance(asked.command, Publish) and asked.command.room == room:
                 asked.doubtful = False
                 if recovered:
                     asked.sent_at = None
-                    self._again(id)
+                    self._changed.set()
                 else:
                     asked.fail(Interrupted(_UNKNOWN))
 
@@ -185,11 +203,9 @@ class Commands:
         for asked in self._asked.values():
             asked.fail(self._end)
 
-    def _again(self, id: object) -> None:
-        assert isinstance(id, int)
-        if id not in self._unsent:
-            heappush(self._unsent, id)
-        self._arrived.set()
+
+def _is_under_way(asked: Asked) -> bool:
+    return isinstance(asked.command, Publish) and asked.is_sent and not asked.answer.done()
 
 
 def as_reply(error: Error) -> Reply:

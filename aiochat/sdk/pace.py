@@ -37,9 +37,20 @@ class Pace:
         self._held_until = max(self._held_until, self._time() + seconds)
 
     async def take(self, commands: int) -> None:
-        """Wait until so many may be sent."""
+        """Wait until so many may be sent, and spend them."""
+        await self.wait(commands)
+        self.spend(commands)
+
+    async def wait(self, commands: int) -> bool:
+        """Wait until so many may be sent; False if they may be sent at once."""
+        has_waited = False
         while (seconds := self._wait_seconds(commands)) > 0:
+            has_waited = True
             await self._sleep(seconds)
+        return has_waited
+
+    def spend(self, commands: int) -> None:
+        """So many are sent now."""
         self._budget -= commands
 
     def _wait_seconds(self, commands: int) -> float:

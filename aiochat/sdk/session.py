@@ -217,9 +217,12 @@ class Session:
         commands, pace = self.state.commands, self.state.pace
         while True:
             asked = await commands.next()
-            await pace.take(cost(asked.command))
-            if commands.sending(asked):
-                await link.send(asked.payload)
+            if await pace.wait(cost(asked.command)):
+                commands.ebb()
+                continue  # another one may be the first by now
+            pace.spend(cost(asked.command))
+            commands.sending(asked)
+            await link.send(asked.payload)
 
     async def _catch_up(self, link: Link) -> None:
         """Page by page, room by room, while the caller has room for it."""

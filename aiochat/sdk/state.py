@@ -133,6 +133,7 @@ class State:
             future.set_result(answer)
 
     def _entry(self, entry: Entry, size: int) -> None:
+        self._saw(entry)
         room = self.rooms.get(entry.room)
         if room is None:
             return
@@ -140,6 +141,10 @@ class State:
             self._skip(room)
         for event in room.entry(entry):
             self._put(event, size, room)
+
+    def _saw(self, entry: Entry) -> None:
+        if isinstance(entry, Message):
+            self.commands.saw(entry)
 
     def _gap(self, gap: Gap, size: int) -> None:
         room = self.rooms.get(gap.room)
@@ -157,6 +162,7 @@ class State:
             self._page(room, joined, size)
         elif room is not None and room.phase is not Phase.LIVE:
             room.phase = Phase.SKIPPING
+            self.commands.settle(room.room, recovered=False)
         elif room is not None:
             self.inbox.offer(joined, size)
         else:
@@ -176,14 +182,14 @@ class State:
         self._page(room, joined, size)
 
     def _page(self, room: Room, joined: Joined, size: int) -> None:
+        for entry in joined.messages:
+            self._saw(entry)
         if self.inbox.is_full:
             room.phase = Phase.BEHIND if joined.more else Phase.SKIPPING
             self.is_behind.set()
             self.commands.settle(room.room, recovered=False)
             return
         for event in room.page(joined):
-            if isinstance(event, Message):
-                self.commands.saw(event)
             self._put(event, size // (len(joined.messages) or 1), room)
         if room.phase is Phase.LIVE:
             self.commands.settle(room.room, recovered=room.recovered)

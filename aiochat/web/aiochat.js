@@ -249,6 +249,7 @@ class Room {
 /** What was asked and is not answered yet: in order, bounded, and asked again after a break. */
 class Pending {
   #asked = new Map(); // by id, in order
+  #byKey = new Map(); // what is published
   #bytes = 0;
   #end = null; // the ChatError that all is rejected with
   #ids = 0;
@@ -274,6 +275,7 @@ class Pending {
       }
       const settle = (how) => (value) => {
         if (!this.#asked.delete(id)) return;
+        if (this.#byKey.get(command.key) === asked) this.#byKey.delete(command.key);
         this.#bytes -= bytes;
         signal?.removeEventListener("abort", abort);
         how(value);
@@ -283,6 +285,7 @@ class Pending {
       const abort = () => asked.reject(signal.reason);
       signal?.addEventListener("abort", abort);
       this.#asked.set(id, asked);
+      if (command.type === "publish") this.#byKey.set(command.key, asked);
       this.#bytes += bytes;
     });
   }
@@ -338,8 +341,8 @@ class Pending {
     const asked = this.#asked.get(answer.id);
     if (!asked) return 0;
     if (answer.type === "error") return this.#refused(asked, answer, retryMs);
-    asked.resolve(answer);
-    if (answer.type === "ack") this.#isFlowing ||= ![...this.#published()].some(({ isSent }) => isSent);
+    if (answer.type === "ack") this.#acknowledge(asked, answer);
+    else asked.resolve(answer);
     return 0;
   }
 
@@ -387,10 +390,13 @@ class Pending {
 
   /** A message came: if it is one of these, that is as good as its ack, which may never come. */
   saw({ room, offset, ts, key }) {
-    if (key === undefined) return;
-    for (const { command, resolve } of this.#published()) {
-      if (command.key === key && command.room === room) resolve({ type: "ack", room, offset, ts, key });
-    }
+    const asked = this.#byKey.get(key);
+    if (asked?.command.room === room) this.#acknowledge(asked, { type: "ack", room, offset, ts, key });
+  }
+
+  #acknowledge(asked, ack) {
+    asked.resolve(ack);
+    if (asked.isSent) this.#isFlowing ||= ![...this.#published()].some(({ isSent }) => isSent);
   }
 
   /** All of `room` was told: what is still in doubt is not in the log or, if not all was recovered, not known. */

@@ -2,24 +2,16 @@
 // has the rooms, what happens in one goes into its Room, and timeline, people, whisper and room list show it.
 
 import { connect } from "./aiochat.js";
-import { announce } from "./announce.js";
-import { completions } from "./commands.js";
 import { Composer } from "./composer.js";
-import { counted, part, setText } from "./dom.js";
-import { closeDrawer, setUpDrawers } from "./drawers.js";
-import { Me } from "./me.js";
-import { spoken } from "./message.js";
-import { Naming } from "./naming.js";
+import { counted, part, sentence, setText, visibleName } from "./elements.js";
+import { Me, Naming } from "./me.js";
+import { Sending, spoken } from "./message.js";
 import { People } from "./people.js";
-import { Places } from "./places.js";
-import { messageItem } from "./room.js";
-import { RoomList } from "./roomlist.js";
-import { sentence, visibleName } from "./safe.js";
-import { Sending } from "./sending.js";
-import { StateLine } from "./stateline.js";
-import { Talk } from "./talk.js";
+import { closeDrawer, RoomList, setUpDrawers } from "./roomlist.js";
+import { messageItem, Places } from "./rooms.js";
+import { announce, StateLine, Whisper } from "./status.js";
+import { completions, Talk } from "./talk.js";
 import { Timeline } from "./timeline.js";
-import { Whisper } from "./whisper.js";
 
 const chat = connect({ url: document.documentElement.dataset.websocket });
 const me = new Me();

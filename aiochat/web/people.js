@@ -1,7 +1,64 @@
-// The people in the room that is shown: asked for when one comes to it, and kept up with who comes and goes.
+// Who is in the room: how somebody is called and coloured wherever it stands, and the list of those who are here.
 
-import { make, part } from "./dom.js";
-import { avatarElement, nameElement, shownName } from "./names.js";
+import { make, part, visibleName } from "./elements.js";
+
+// Who somebody is on the page: the name that is shown, and a colour that stays the same wherever it stands.
+
+const HUES = 24; // more would not be told apart; page.css has the lightness that makes each of them readable
+const PLAIN = /^[\x20-\x7e]{2}/; // no letter of these goes on with the next one
+
+/** What a sender is called. One without a client or a name is the application that the chat is part of. */
+export function shownName(sender) {
+  const { name, client, user } = sender ?? {};
+  return visibleName(name ?? (client ? `guest-${client}` : (user ?? "the server")));
+}
+
+/** The same for two messages of one person: a user is one with any client, and so is a name without one. */
+export function personOf(sender) {
+  const { name, client, user } = sender ?? {};
+  return user ? `user ${user}` : `${client ?? ""} ${name ?? ""}`;
+}
+
+/** Whether nobody in particular says it, but the application. */
+export function isServer(sender) {
+  return !(sender?.client ?? sender?.name ?? sender?.user);
+}
+
+/** A name in its colour, cut by the style where it is too long; the whole is in its title. */
+export function nameElement(sender) {
+  const shown = shownName(sender);
+  const title = !sender?.user ? shown : `${shown} (verified: ${visibleName(sender.user)})`;
+  return coloured(make("bdi", { className: "name", title }, shown), shown);
+}
+
+/** The round beside a message or a name. */
+export function avatarElement(name, text = initialOf(name)) {
+  return coloured(make("span", { className: "avatar", aria: { hidden: true } }, text), name);
+}
+
+/** Give an element the colour of a name. */
+export function coloured(element, name) {
+  element.style.setProperty("--hue", hueOf(name));
+  return element;
+}
+
+function initialOf(name) {
+  return firstOf(name).toLocaleUpperCase();
+}
+
+function firstOf(name) {
+  if (PLAIN.test(name) || !globalThis.Intl?.Segmenter) return String.fromCodePoint(name.codePointAt(0));
+  return new Intl.Segmenter().segment(name.slice(0, 20)).containing(0).segment;
+}
+
+function hueOf(name) {
+  let hash = 2166136261; // FNV-1a
+  for (const letter of name.normalize("NFKC").toLowerCase()) hash = Math.imul(hash ^ letter.codePointAt(0), 16777619);
+  hash ^= hash >>> 15;
+  return ((hash >>> 0) % HUES) * (360 / HUES);
+}
+
+// The people in the room that is shown: asked for when one comes to it, and kept up with who comes and goes.
 
 const MOST_SHOWN = 200; // what the server tells
 const ASK_AGAIN_MS = 5000;

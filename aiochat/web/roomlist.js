@@ -1,10 +1,11 @@
+// The sides of the page: the list of the rooms, and both sides as drawers on a narrow screen.
+
+import { button, make, part, setText, visibleName } from "./elements.js";
+
 // The rooms one is in, with what is unread in each, and the field to come into another one.
 
-import { button, make, part, setText } from "./dom.js";
-import { visibleName } from "./safe.js";
-
 const MOST_UNREAD = 99;
-const SOON_MS = 30;
+const SOON_MS = 50;
 
 export class RoomList {
   #chat;
@@ -48,7 +49,7 @@ export class RoomList {
     for (const item of shown.values()) item.remove();
     const { current } = this.#places;
     const unread = [...this.#places.rooms.values()].reduce((sum, room) => sum + room.unread, 0);
-    part("elsewhere").textContent = badge(unread - current.unread);
+    setText(part("elsewhere"), badge(unread - current.unread));
     const title = `${unread ? `(${badge(unread)}) ` : ""}${visibleName(current.name)} · aiochat`;
     if (document.title !== title) document.title = title;
   }
@@ -98,4 +99,41 @@ export class RoomList {
 
 function badge(unread) {
   return unread > MOST_UNREAD ? `${MOST_UNREAD}+` : unread ? String(unread) : "";
+}
+
+// On narrow screens the rooms and the people are drawers: a button opens one, Escape or a tap beside it closes it.
+
+const NARROW = { rooms: matchMedia("(max-width: 45rem)"), people: matchMedia("(max-width: 68rem)") };
+let open = null;
+
+/** Make the two drawers work. */
+export function setUpDrawers() {
+  for (const [name, isNarrow] of Object.entries(NARROW)) {
+    part(`open${name}`).onclick = () => (open === name ? closeDrawer() : openDrawer(name));
+    isNarrow.addEventListener("change", closeDrawer);
+  }
+  part("scrim").onclick = closeDrawer;
+  addEventListener("keydown", (event) => event.key === "Escape" && !event.defaultPrevented && closeDrawer());
+}
+
+export function closeDrawer() {
+  if (!open) return;
+  const name = open;
+  open = null;
+  show(name, false);
+  part(`open${name}`).focus();
+}
+
+function openDrawer(name) {
+  if (open) closeDrawer();
+  open = name;
+  show(name, true);
+  part(name).querySelector("a, button, input, [tabindex]")?.focus();
+}
+
+function show(name, isOpen) {
+  part(name).classList.toggle("open", isOpen);
+  part("scrim").hidden = !isOpen;
+  part("main").inert = isOpen;
+  part(`open${name}`).setAttribute("aria-expanded", isOpen);
 }

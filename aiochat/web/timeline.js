@@ -2,16 +2,16 @@
 // done once per animation frame, however much has come; rows that are far away leave the document and come back from
 // the history.
 
-import { make, part, setText } from "./dom.js";
+import { make, part, setText, visibleName } from "./elements.js";
 import { isGrouped } from "./message.js";
-import { PAGE, Pages } from "./pages.js";
-import { Rows } from "./rows.js";
-import { visibleName } from "./safe.js";
+import { PAGE, Pages, Rows } from "./rows.js";
 
 const MOST_ROWS = 300;
-const FIRST_ROWS = 60;
+const MOST_ALONG = 120; // rows while it scrolls along: nobody looks further up, and each of them costs in each frame
+const FIRST_ROWS = 30; // a screen of them; more once they are painted
 const BEFORE_NEW = 20; // rows before what is new
 const PER_FRAME = 50; // rows built in one frame: a few milliseconds
+const FRAME_MS = 50; // at most so often something is shown, however much comes
 const NEAR_END_PX = 40;
 const NEAR_EDGE_PX = 800; // from there on the next page is fetched
 
@@ -21,6 +21,8 @@ export class Timeline {
   #isAtEnd = true; // of the room: what comes is appended
   #newest = -1; // number of the newest item that was appended
   #isScheduled = false;
+  #isRevealing = false;
+  #shownAt = -FRAME_MS;
   #scroller = part("timeline");
   #top = make("p", { className: "top" });
   #waiting = make("div", { className: "waiting" });
@@ -65,16 +67,20 @@ export class Timeline {
     this.#rows.append(items.slice(-count));
     this.#newest = items.at(-1)?.seq ?? -1;
     this.#isAtEnd = this.isStuck = true;
+    requestAnimationFrame(() => setTimeout(() => this.#scrolled())); // painted: what is above it can follow
   }
 
   /** Something has changed in the room: show it with the next frame. */
   changed() {
     if (this.#isScheduled) return;
     this.#isScheduled = true;
-    requestAnimationFrame(() => {
+    const show = () => {
       this.#isScheduled = false;
       this.#frame();
-    });
+    };
+    const wait = this.#shownAt + FRAME_MS - performance.now();
+    if (wait <= 0) requestAnimationFrame(show);
+    else setTimeout(() => requestAnimationFrame(show), wait);
   }
 
   erase(epoch, target) {
@@ -88,13 +94,16 @@ export class Timeline {
   /** Bring the `count`th last message into view. */
   async reveal(count) {
     this.toEnd();
+    this.#isRevealing = true;
     while (this.#rows.logged.length < count && this.#rows.count < MOST_ROWS) if (!(await this.#older())) break;
+    this.#isRevealing = false;
     const { logged } = this.#rows;
     const row = logged.at(-count) ?? logged[0];
     if (row) this.#scrollTo(row.element, 0);
   }
 
   #frame() {
+    this.#shownAt = performance.now();
     if (this.#isAtEnd) this.#takeNew();
     this.#showOutgoing();
     this.#showTop();
@@ -103,8 +112,8 @@ export class Timeline {
   }
 
   #takeNew() {
-    if (this.isStuck && this.#rows.count > MOST_ROWS) {
-      this.#rows.dropFirst(this.#rows.count - MOST_ROWS + PAGE); // in a frame of its own: nothing moves on the screen
+    if (this.isStuck && !this.#isRevealing && this.#rows.count > MOST_ALONG) {
+      this.#rows.dropFirst(this.#rows.count - MOST_ALONG / 2); // in a frame of its own: nothing moves on the screen
       return this.changed();
     }
     const items = this.room.after(this.#newest, PER_FRAME);
@@ -139,13 +148,13 @@ export class Timeline {
         ? `This is the beginning of ${visibleName(room.name)}.`
         : "";
     setText(this.#top, text);
-    const shown = this.#scroller.querySelector(".empty");
+    const shown = this.#waiting.nextElementSibling; // that it is empty
     if (isEmpty && shown?.dataset.room !== room.name) this.#scroller.append(this.#page.emptyElement(room));
     if (shown && (!isEmpty || shown.dataset.room !== room.name)) shown.remove();
   }
 
   #isAtTop() {
-    const [first] = this.#rows.logged;
+    const first = this.#rows.firstLogged;
     return !first || first.item.epoch !== this.room.epoch || first.item.message.offset <= this.room.begins;
   }
 
@@ -166,8 +175,8 @@ export class Timeline {
   async #older() {
     const { first } = this.#rows;
     if (!first) return false;
-    const kept = first.item.seq === undefined ? [] : this.room.before(first.item.seq, PAGE);
-    const items = kept.length ? kept : await this.#fetch("before", this.#rows.logged[0]);
+    const kept = first.item.seq === undefined ? [] : this.room.before(first.item.seq, FIRST_ROWS);
+    const items = kept.length ? kept : await this.#fetch("before", this.#rows.firstLogged);
     if (!items?.length || first !== this.#rows.first) return false;
     this.#keeping(first.element, () => {
       this.#rows.prepend(items);
