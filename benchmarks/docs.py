@@ -5,8 +5,8 @@ from html import escape
 from pathlib import Path
 from typing import Final
 
-from aiochat.loadtest.charts import bars
-from aiochat.loadtest.words import plain
+from aiochat.loadtest.report.charts import bars
+from aiochat.loadtest.report.words import plain
 from benchmarks.compared import words
 from benchmarks.figures import CPU, verdict
 from benchmarks.report import compared, grid

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
 
-from aiochat.loadtest.lines import LineFrames
+from aiochat.loadtest.meter.lines import LineFrames
 from aiochat.loadtest.record import Record, Round
 from aiochat.loadtest.scenario import Scenario
 from benchmarks.figures import CPU, Sample

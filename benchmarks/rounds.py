@@ -7,7 +7,7 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from aiochat.loadtest.words import plain
+from aiochat.loadtest.report.words import plain
 from benchmarks.figures import Sample
 from benchmarks.meters import MeterError
 from benchmarks.runs import Bench

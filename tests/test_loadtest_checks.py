@@ -8,16 +8,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aiochat.loadtest import lines
-from aiochat.loadtest.clients import Client
-from aiochat.loadtest.crew import Crew
-from aiochat.loadtest.judge import Judge
-from aiochat.loadtest.latencies import Latencies
-from aiochat.loadtest.order import Order
+from aiochat.loadtest.meter import lines
+from aiochat.loadtest.meter.clients import Client
+from aiochat.loadtest.meter.crew import Crew
+from aiochat.loadtest.meter.judge import Judge
+from aiochat.loadtest.meter.latencies import Latencies
+from aiochat.loadtest.meter.order import Order
+from aiochat.loadtest.meter.senders import Sender
+from aiochat.loadtest.meter.stream import UNKNOWN, Chat, Stream, key_of
 from aiochat.loadtest.record import Outcome, Violation
 from aiochat.loadtest.scenario import Scenario
-from aiochat.loadtest.senders import Sender
-from aiochat.loadtest.stream import UNKNOWN, Chat, Stream, key_of
 from aiochat.loadtest.target import Target
 
 SIZE = 40
@@ -294,7 +294,7 @@ def test_pings_between_fragments_are_answered_once() -> None:
 @pytest.mark.parametrize("more", [lines.frame_head(0x01, 600) + bytes(600), lines.frame_head(0x00, 600) + bytes(600)])
 def test_a_message_without_an_end_is_not_kept(more: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """The client that gets it leaves and is told as dropped; when a new one begins, the old one is forgotten."""
-    monkeypatch.setattr("aiochat.loadtest.receivers.LARGEST_FRAME_BYTES", 1000)
+    monkeypatch.setattr("aiochat.loadtest.meter.receivers.LARGEST_FRAME_BYTES", 1000)
     room = Room("text", receivers=1)
     receive(room.receivers[0], lines.frame_head(0x01, 600) + bytes(600) + more)
     if more[0]:  # a new message began
@@ -364,7 +364,7 @@ def test_a_window_bounds_what_is_kept(codec: str) -> None:
 
 def test_who_was_checked_alone_is_compared_again_when_all_is_well(monkeypatch: pytest.MonkeyPatch) -> None:
     """It fell behind the window once, and then caught up."""
-    monkeypatch.setattr("aiochat.loadtest.receivers.REJOIN_MESSAGES", 10)
+    monkeypatch.setattr("aiochat.loadtest.meter.receivers.REJOIN_MESSAGES", 10)
     messages = in_order([number % SENDERS for number in range(600)])
     room = Room("json", receivers=2, window=8000)
     data = stream_of("json", messages, [2], [9])

@@ -21,13 +21,13 @@ import trustme
 from aiohttp import WSMsgType, web
 from aiohttp.test_utils import TestServer
 
-from aiochat.loadtest import connecting, lines, worker
-from aiochat.loadtest.crew import Crew
 from aiochat.loadtest.links import Connected, Judged, Leave, Loaded, Progress, Sent, Start, Stop, Tick
+from aiochat.loadtest.meter import connecting, lines, worker
+from aiochat.loadtest.meter.crew import Crew
+from aiochat.loadtest.meter.worker import Parent, Worker
 from aiochat.loadtest.record import Outcome
 from aiochat.loadtest.scenario import Scenario
 from aiochat.loadtest.target import Target
-from aiochat.loadtest.worker import Parent, Worker
 
 LEAST = Scenario(clients=4, rate=100.0, size=40, seconds=0.4, warmup=0.0)
 FOURTH: Final = 4

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from aiochat.loadtest.compare import Comparison, IncomparableError, check, compare, read, show
-from aiochat.loadtest.figures import middle
 from aiochat.loadtest.record import Outcome, Record, Round
+from aiochat.loadtest.report.compare import Comparison, IncomparableError, check, compare, read, show
+from aiochat.loadtest.report.figures import middle
 from tests.records import FAULTY, latency, measured, record
 
 CPU = "server CPU per delivery"

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiochat.loadtest import charts, graphs, page
-from aiochat.loadtest.axes import Axis, number, percent_place
 from aiochat.loadtest.record import Machine, Outcome, Record, Server, Violation
-from aiochat.loadtest.words import plain
+from aiochat.loadtest.report import charts, graphs, page
+from aiochat.loadtest.report.axes import Axis, number, percent_place
+from aiochat.loadtest.report.words import plain
 from tests.browser import People, needs_chromium
 from tests.hostile import TEXTS
 from tests.records import FAULTY, latency, measured, record, timeline

@@ -7,16 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiochat.loadtest import lines
-from aiochat.loadtest.histogram import Counts, Histogram, merged
-from aiochat.loadtest.latencies import Latencies, now_us
-from aiochat.loadtest.order import Order
-from aiochat.loadtest.places import Places
+from aiochat.loadtest.meter import lines
+from aiochat.loadtest.meter.histogram import Counts, Histogram, merged
+from aiochat.loadtest.meter.latencies import Latencies, now_us
+from aiochat.loadtest.meter.order import Order
+from aiochat.loadtest.meter.places import Places
+from aiochat.loadtest.meter.schedule import due_times
+from aiochat.loadtest.meter.senders import Sender
+from aiochat.loadtest.meter.speech import Event, Json, Marked, events, page
+from aiochat.loadtest.meter.stream import FOREIGN, key_of
 from aiochat.loadtest.scenario import Rooms, Scenario
-from aiochat.loadtest.schedule import due_times
-from aiochat.loadtest.senders import Sender
-from aiochat.loadtest.speech import Event, Json, Marked, events, page
-from aiochat.loadtest.stream import FOREIGN, key_of
 
 LINE = b"~0003000000070000000000000001"
 

@@ -7,9 +7,9 @@ import pyte
 import pytest
 from rich.console import Console
 
-from aiochat.loadtest import report
-from aiochat.loadtest.live import View, sparkline
 from aiochat.loadtest.record import Outcome, Record, Server, Violation
+from aiochat.loadtest.report import table
+from aiochat.loadtest.report.live import View, sparkline
 from tests.records import FAULTY, latency, measured, record, timeline
 
 HOSTILE = "\x1b[31m\x07[bold]red[/bold]\u202eeno\r\nand more"
@@ -17,7 +17,7 @@ HOSTILE = "\x1b[31m\x07[bold]red[/bold]\u202eeno\r\nand more"
 
 def _shown(shown: Record, width: int = 80, **options: Any) -> str:
     output = io.StringIO()
-    report.show(shown, Console(file=output, width=width, **options))
+    table.show(shown, Console(file=output, width=width, **options))
     return output.getvalue()
 
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from aiochat.loadtest.histogram import Counts, Histogram
 from aiochat.loadtest.links import Judged, Tick
 from aiochat.loadtest.machine import Usage
+from aiochat.loadtest.meter.histogram import Counts, Histogram
 from aiochat.loadtest.record import Outcome, Violation
 from aiochat.loadtest.totals import KEPT_VIOLATIONS, Load, Looks, latency, outcome, round_of
 

@@ -18,7 +18,7 @@ in all processes of a machine.
 
 import msgspec
 
-from aiochat.loadtest.histogram import Counts
+from aiochat.loadtest.meter.histogram import Counts
 from aiochat.loadtest.record import Outcome
 
 

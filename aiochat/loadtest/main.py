@@ -9,13 +9,14 @@ from typing import Final
 import msgspec
 from rich.console import Console
 
-from aiochat.loadtest import compare, page, report, rounds, server, target
-from aiochat.loadtest.compare import IncomparableError
+from aiochat.loadtest import rounds, server, target
 from aiochat.loadtest.descriptors import fitted, limits
 from aiochat.loadtest.interrupts import Interrupts
 from aiochat.loadtest.machine import cores, machine
 from aiochat.loadtest.record import Record
 from aiochat.loadtest.record import Server as Described
+from aiochat.loadtest.report import compare, page, table
+from aiochat.loadtest.report.compare import IncomparableError
 from aiochat.loadtest.rounds import Plan, Rounds
 from aiochat.loadtest.scenario import FOLDER, CannotRun, Scenario, content, load, names, override
 from aiochat.loadtest.server import Server
@@ -143,7 +144,7 @@ def _reported(arguments: argparse.Namespace, record: Record, old: Record | None)
     if only_json:
         print(msgspec.json.encode(record).decode())
     else:
-        report.show(record, console)
+        table.show(record, console)
     _write(arguments, record, console)
     clean = all(each.outcome.clean for each in record.rounds)
     clean = clean and not any(each.ended_early for each in (*record.rounds, *record.peer_rounds))

@@ -9,8 +9,8 @@ from rich.console import Console
 
 from aiochat.loadtest import server
 from aiochat.loadtest.interrupts import Interrupts
-from aiochat.loadtest.live import View
 from aiochat.loadtest.record import Round
+from aiochat.loadtest.report.live import View
 from aiochat.loadtest.run import measure
 from aiochat.loadtest.scenario import Scenario
 from aiochat.loadtest.server import Server

@@ -8,8 +8,8 @@ from typing import Final
 from aiochat.loadtest import totals
 from aiochat.loadtest.interrupts import Interrupts
 from aiochat.loadtest.links import Connected, FromWorker, Judged, Loaded, Progress, Sent, Start, Stop, Tick
-from aiochat.loadtest.live import View
 from aiochat.loadtest.record import Round
+from aiochat.loadtest.report.live import View
 from aiochat.loadtest.scenario import CannotRun, Scenario
 from aiochat.loadtest.server import CONFIG, Server
 from aiochat.loadtest.totals import Looks

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final, Literal, get_type_hints
 import msgspec
 from msgspec import Meta
 
-from aiochat.loadtest import lines
+from aiochat.loadtest.meter import lines
 
 _HERE: Final = Path(__file__).parent
 FOLDER: Final = next(

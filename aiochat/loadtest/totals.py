@@ -5,9 +5,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
-from aiochat.loadtest.histogram import Histogram, merged
 from aiochat.loadtest.links import Judged, Tick
 from aiochat.loadtest.machine import Usage
+from aiochat.loadtest.meter.histogram import Histogram, merged
 from aiochat.loadtest.record import Latency, Outcome, Round, Second, added
 
 KEPT_VIOLATIONS: Final = 20

@@ -11,9 +11,9 @@ from typing import Final
 
 from aiochat.loadtest.interrupts import NUMBERS
 from aiochat.loadtest.links import FromWorker, Leave, ToWorker
+from aiochat.loadtest.meter.worker import work
 from aiochat.loadtest.scenario import CannotRun, Scenario
 from aiochat.loadtest.target import Target
-from aiochat.loadtest.worker import work
 
 LEAVE_SECONDS: Final = 5.0
 

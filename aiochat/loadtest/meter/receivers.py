@@ -9,11 +9,11 @@ from collections.abc import Iterable
 from itertools import repeat
 from typing import Final
 
-from aiochat.loadtest import lines
-from aiochat.loadtest.latencies import Latencies, now_us
-from aiochat.loadtest.order import Order
-from aiochat.loadtest.speech import Speech
-from aiochat.loadtest.stream import FOREIGN, NOWHERE, SEQUENCE, Chat, Stream
+from aiochat.loadtest.meter import lines
+from aiochat.loadtest.meter.latencies import Latencies, now_us
+from aiochat.loadtest.meter.order import Order
+from aiochat.loadtest.meter.speech import Speech
+from aiochat.loadtest.meter.stream import FOREIGN, NOWHERE, SEQUENCE, Chat, Stream
 
 BUFFER_BYTES: Final = 256 * 1024
 LARGEST_FRAME_BYTES: Final = 64 << 20  # or message in fragments

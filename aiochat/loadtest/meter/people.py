@@ -12,11 +12,11 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from aiochat.loadtest.clients import ABNORMAL, Client
-from aiochat.loadtest.connecting import AT_ONCE, FAILURES
-from aiochat.loadtest.crew import Crew
-from aiochat.loadtest.histogram import Histogram
 from aiochat.loadtest.links import Start
+from aiochat.loadtest.meter.clients import ABNORMAL, Client
+from aiochat.loadtest.meter.connecting import AT_ONCE, FAILURES
+from aiochat.loadtest.meter.crew import Crew
+from aiochat.loadtest.meter.histogram import Histogram
 
 RETRY_SECONDS: Final = 15.0  # then somebody who cannot come back is given up
 BREATH_SECONDS: Final = 0.2  # between two attempts

@@ -15,12 +15,12 @@ from typing import Final, cast
 import msgspec
 from picows import WSFrame, WSListener, WSTransport, WSUpgradeRequest, WSUpgradeResponse
 
-from aiochat.loadtest import lines
-from aiochat.loadtest.dialects import PLAIN, Complaints, Dialect, dialect
-from aiochat.loadtest.latencies import Latencies
-from aiochat.loadtest.receivers import Reading, Receiver
-from aiochat.loadtest.senders import Sender
-from aiochat.loadtest.stream import Stream
+from aiochat.loadtest.meter import lines
+from aiochat.loadtest.meter.dialects import PLAIN, Complaints, Dialect, dialect
+from aiochat.loadtest.meter.latencies import Latencies
+from aiochat.loadtest.meter.receivers import Reading, Receiver
+from aiochat.loadtest.meter.senders import Sender
+from aiochat.loadtest.meter.stream import Stream
 
 ABNORMAL: Final = 1006  # no Close frame came (RFC 6455, 7.1.5)
 NO_CODE: Final = 1005

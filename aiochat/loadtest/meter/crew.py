@@ -3,16 +3,16 @@
 from collections.abc import Callable, Mapping
 from typing import Final, TypeVar
 
-from aiochat.loadtest import lines
-from aiochat.loadtest.clients import Client, Common, SlowClient
-from aiochat.loadtest.connecting import Connector
-from aiochat.loadtest.dialects import Complaints
-from aiochat.loadtest.latencies import Latencies
-from aiochat.loadtest.places import Places
-from aiochat.loadtest.receivers import Reading
+from aiochat.loadtest.meter import lines
+from aiochat.loadtest.meter.clients import Client, Common, SlowClient
+from aiochat.loadtest.meter.connecting import Connector
+from aiochat.loadtest.meter.dialects import Complaints
+from aiochat.loadtest.meter.latencies import Latencies
+from aiochat.loadtest.meter.places import Places
+from aiochat.loadtest.meter.receivers import Reading
+from aiochat.loadtest.meter.senders import Sender
+from aiochat.loadtest.meter.stream import Stream, window_bytes
 from aiochat.loadtest.scenario import Scenario
-from aiochat.loadtest.senders import Sender
-from aiochat.loadtest.stream import Stream, window_bytes
 from aiochat.loadtest.target import Target
 
 NAME: Final = "user-{}"

@@ -13,10 +13,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from aiochat.loadtest import figures
-from aiochat.loadtest.figures import Figure, middle
 from aiochat.loadtest.record import VERSION, Record
-from aiochat.loadtest.words import plain
+from aiochat.loadtest.report import figures
+from aiochat.loadtest.report.figures import Figure, middle
+from aiochat.loadtest.report.words import plain
 
 Verdict = Literal["better", "worse", "the same", "not comparable"]
 

@@ -10,10 +10,10 @@ from urllib.parse import quote, urlsplit
 from picows import WSError, ws_connect
 from picows.url import WSParsedURL
 
-from aiochat.loadtest import lines
-from aiochat.loadtest.clients import ENTRANCE_BYTES, Client, SlowClient, entrance
-from aiochat.loadtest.dialects import SUBPROTOCOL
-from aiochat.loadtest.receivers import LARGEST_FRAME_BYTES
+from aiochat.loadtest.meter import lines
+from aiochat.loadtest.meter.clients import ENTRANCE_BYTES, Client, SlowClient, entrance
+from aiochat.loadtest.meter.dialects import SUBPROTOCOL
+from aiochat.loadtest.meter.receivers import LARGEST_FRAME_BYTES
 from aiochat.loadtest.target import Target, trusting
 
 AT_ONCE: Final = 32

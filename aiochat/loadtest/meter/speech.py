@@ -11,8 +11,8 @@ from typing import Final, Protocol
 
 import msgspec
 
-from aiochat.loadtest import lines
-from aiochat.loadtest.stream import FOREIGN, Chat, key_of
+from aiochat.loadtest.meter import lines
+from aiochat.loadtest.meter.stream import FOREIGN, Chat, key_of
 
 _FIELDS: Final = struct.Struct(">HIQ")
 _MARKER: Final = lines.MARKER.decode()

@@ -7,9 +7,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from aiochat.loadtest import figures, words
-from aiochat.loadtest.figures import Figure, middle
 from aiochat.loadtest.record import Record
+from aiochat.loadtest.report import figures, words
+from aiochat.loadtest.report.figures import Figure, middle
 
 _STYLES: Final = {"good": "green", "bad": "bold red", "warning": "yellow", "note": "default"}
 _MARKS: Final = {"good": "✔", "bad": "✘", "warning": "!", "note": "·"}

@@ -7,8 +7,8 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Protocol
 
-from aiochat.loadtest.latencies import now_us
-from aiochat.loadtest.lines import LineFrames, key
+from aiochat.loadtest.meter.latencies import now_us
+from aiochat.loadtest.meter.lines import LineFrames, key
 
 _Due = tuple[int, int]  # how many, and when
 

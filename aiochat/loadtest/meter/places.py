@@ -3,7 +3,7 @@
 import random
 from typing import Final
 
-from aiochat.loadtest import lines
+from aiochat.loadtest.meter import lines
 from aiochat.loadtest.scenario import Scenario
 
 SAMPLE_ONE_IN: Final = 10  # receivers whose latencies are recorded

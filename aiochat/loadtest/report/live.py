@@ -13,10 +13,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from aiochat.loadtest.axes import number
-from aiochat.loadtest.figures import text as digits
 from aiochat.loadtest.record import Second
-from aiochat.loadtest.words import plain
+from aiochat.loadtest.report.axes import number
+from aiochat.loadtest.report.figures import text as digits
+from aiochat.loadtest.report.words import plain
 
 _KEPT_SECONDS: Final = 24  # as many as a sparkline has places
 _REDRAW_SECONDS: Final = 0.1  # no eye sees more, and connecting tells thousands of steps

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterable
 
-from aiochat.loadtest.histogram import Counts, Histogram, merged
+from aiochat.loadtest.meter.histogram import Counts, Histogram, merged
 
 
 def now_us() -> int:

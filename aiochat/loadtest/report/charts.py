@@ -8,8 +8,8 @@ from html import escape
 from itertools import pairwise
 from typing import Final
 
-from aiochat.loadtest.axes import Axis, number, percent_place
-from aiochat.loadtest.words import plain
+from aiochat.loadtest.report.axes import Axis, number, percent_place
+from aiochat.loadtest.report.words import plain
 
 Points = Sequence[tuple[float, float | None]]  # None leaves a gap
 Series = Sequence[tuple[str, Points]]

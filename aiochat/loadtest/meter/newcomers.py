@@ -5,15 +5,15 @@ import itertools
 import time
 from typing import Final
 
-from aiochat.loadtest.clients import Client
-from aiochat.loadtest.connecting import FAILURES
-from aiochat.loadtest.crew import Crew
-from aiochat.loadtest.histogram import Histogram
-from aiochat.loadtest.latencies import now_us
-from aiochat.loadtest.lines import MAX_SENDERS
 from aiochat.loadtest.links import Start
-from aiochat.loadtest.order import Order
-from aiochat.loadtest.senders import Sender
+from aiochat.loadtest.meter.clients import Client
+from aiochat.loadtest.meter.connecting import FAILURES
+from aiochat.loadtest.meter.crew import Crew
+from aiochat.loadtest.meter.histogram import Histogram
+from aiochat.loadtest.meter.latencies import now_us
+from aiochat.loadtest.meter.lines import MAX_SENDERS
+from aiochat.loadtest.meter.order import Order
+from aiochat.loadtest.meter.senders import Sender
 
 AT_ONCE: Final = 500  # of a process; who comes later waits, and that counts
 ANSWER_SECONDS: Final = 10.0

@@ -4,8 +4,8 @@ import asyncio
 import time
 from typing import NamedTuple
 
-from aiochat.loadtest.crew import Crew
 from aiochat.loadtest.links import Tick
+from aiochat.loadtest.meter.crew import Crew
 
 LOOK_SECONDS = 0.01
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from aiochat.loadtest.senders import Sender
+from aiochat.loadtest.meter.senders import Sender
 
 _AT_ONCE: Final = 1000  # messages of one tick, so that a late meter still reads
 _SHORTEST_TICK: Final = 0.0002  # seconds

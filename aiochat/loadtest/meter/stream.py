@@ -9,7 +9,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from typing import Final, NamedTuple, Protocol
 
-from aiochat.loadtest.order import Order
+from aiochat.loadtest.meter.order import Order
 
 NOWHERE: Final = 1 << 62  # a position behind all that will ever be said
 UNKNOWN: Final = (1 << 64) - 1  # the key of a message that nobody here has got yet

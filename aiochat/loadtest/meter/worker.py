@@ -12,15 +12,15 @@ from typing import Any, Final, TypeVar
 import msgspec
 import uvloop
 
-from aiochat.loadtest.connecting import connect_all
-from aiochat.loadtest.crew import Crew
-from aiochat.loadtest.judge import Judge, Tails
 from aiochat.loadtest.links import Connected, FromWorker, Judged, Leave, Loaded, Progress, Sent, Start, Stop
-from aiochat.loadtest.newcomers import Newcomers
-from aiochat.loadtest.people import People
-from aiochat.loadtest.pulse import Pulse
+from aiochat.loadtest.meter.connecting import connect_all
+from aiochat.loadtest.meter.crew import Crew
+from aiochat.loadtest.meter.judge import Judge, Tails
+from aiochat.loadtest.meter.newcomers import Newcomers
+from aiochat.loadtest.meter.people import People
+from aiochat.loadtest.meter.pulse import Pulse
+from aiochat.loadtest.meter.schedule import Schedule, due_times
 from aiochat.loadtest.scenario import Scenario
-from aiochat.loadtest.schedule import Schedule, due_times
 from aiochat.loadtest.target import Target
 
 PROGRESS_SECONDS: Final = 0.2

@@ -1,4 +1,4 @@
-"""The report as a page: one self-contained HTML file with no script, made of a record alone; report.html frames it."""
+"""The report as a page: one self-contained HTML file with no script, made of a record alone; page.html frames it."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
@@ -8,12 +8,12 @@ from typing import Final
 
 import msgspec
 
-from aiochat.loadtest import figures, graphs, words
-from aiochat.loadtest.figures import Figure, middle
 from aiochat.loadtest.record import Record
-from aiochat.loadtest.words import plain
+from aiochat.loadtest.report import figures, graphs, words
+from aiochat.loadtest.report.figures import Figure, middle
+from aiochat.loadtest.report.words import plain
 
-_FRAME: Final = Path(__file__).with_name("report.html")
+_FRAME: Final = Path(__file__).with_name("page.html")
 _TILES: Final = (
     ("Clients", figures.CLIENTS),
     ("Delivered", figures.DELIVERED),

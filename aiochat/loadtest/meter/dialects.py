@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
-from aiochat.loadtest import lines
-from aiochat.loadtest.order import Order
-from aiochat.loadtest.speech import Event, Json, Marked, Speech, events, page
+from aiochat.loadtest.meter import lines
+from aiochat.loadtest.meter.order import Order
+from aiochat.loadtest.meter.speech import Event, Json, Marked, Speech, events, page
 
 if TYPE_CHECKING:
-    from aiochat.loadtest.clients import Client
+    from aiochat.loadtest.meter.clients import Client
 
 SUBPROTOCOL: Final = "aiochat.v1.json"
 LONGEST_COMPLAINT: Final = 500  # bytes

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from aiochat.loadtest import charts
-from aiochat.loadtest.charts import Points, Series
 from aiochat.loadtest.record import Latency, Record, Round, Second
+from aiochat.loadtest.report import charts
+from aiochat.loadtest.report.charts import Points, Series
 
 _WIDE: Final = 20.0  # times the lowest: from there on a logarithmic axis shows more than a linear one
 _LATENCY: Final = "milliseconds"

@@ -5,11 +5,11 @@ from collections.abc import Iterable, Mapping
 from itertools import chain
 from typing import Final
 
-from aiochat.loadtest.clients import Client
-from aiochat.loadtest.crew import Crew
-from aiochat.loadtest.order import Fault, Order
+from aiochat.loadtest.meter.clients import Client
+from aiochat.loadtest.meter.crew import Crew
+from aiochat.loadtest.meter.order import Fault, Order
+from aiochat.loadtest.meter.stream import FOREIGN, SEQUENCE, UNKNOWN, key_of
 from aiochat.loadtest.record import Outcome, Violation
-from aiochat.loadtest.stream import FOREIGN, SEQUENCE, UNKNOWN, key_of
 
 SHOWN: Final = 20  # violations told in full
 

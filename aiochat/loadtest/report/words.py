@@ -7,8 +7,8 @@ from typing import Final, Literal
 import msgspec
 
 from aiochat.codecs.text import clean
-from aiochat.loadtest.figures import text
 from aiochat.loadtest.record import Outcome, Record, Round, Violation, added
+from aiochat.loadtest.report.figures import text
 
 Look = Literal["good", "bad", "warning", "note"]
 
