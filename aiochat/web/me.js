@@ -3,8 +3,6 @@
 import { part, visible } from "./elements.js";
 import { coloured, shownName } from "./people.js";
 
-// Who this person is: the name to ask for, and all that this tab was to the server.
-
 export class Me {
   #name = rememberedName();
   #clients = new Set(rememberedClients());

@@ -3,7 +3,7 @@
 
 import { connect } from "./aiochat.js";
 import { Composer } from "./composer.js";
-import { counted, part, sentence, setText, visibleName } from "./elements.js";
+import { clockTime, counted, part, sentence, setText, visibleName } from "./elements.js";
 import { Me, Naming } from "./me.js";
 import { Sending, spoken } from "./message.js";
 import { People } from "./people.js";
@@ -220,3 +220,4 @@ addEventListener("pagehide", () => {
 });
 addEventListener("pageshow", ({ persisted }) => persisted && location.reload());
 places.begin();
+setTimeout(() => clockTime(Date.now())); // the first one takes long, and the answer is not there yet

@@ -118,7 +118,8 @@ function elements({ leads, element }) {
   return [...leads, element];
 }
 
-// Pages of what was said in a room, from its history: one at a time, and none for a while after one that could not be had.
+// Pages of what was said in a room, from its history: one at a time, and none for a while after one that could not be
+// had.
 
 export const PAGE = 60; // messages
 const AGAIN_MS = 2000;

@@ -67,7 +67,7 @@ export class Timeline {
     this.#rows.append(items.slice(-count));
     this.#newest = items.at(-1)?.seq ?? -1;
     this.#isAtEnd = this.isStuck = true;
-    requestAnimationFrame(() => setTimeout(() => this.#scrolled())); // painted: what is above it can follow
+    requestAnimationFrame(() => setTimeout(() => void this.#fill())); // painted: what is above it can follow
   }
 
   /** Something has changed in the room: show it with the next frame. */
@@ -164,6 +164,11 @@ export class Timeline {
     if (scrollTop < NEAR_EDGE_PX) void this.#older();
     if (scrollHeight - scrollTop - clientHeight < NEAR_EDGE_PX && !this.#isAtEnd) void this.#newer();
     this.#page.moved();
+  }
+
+  /** Have enough above the end for any screen, and to scroll into. */
+  async #fill() {
+    while (this.isStuck && this.#scroller.scrollTop < NEAR_EDGE_PX) if (!(await this.#older())) break;
   }
 
   #measure() {
