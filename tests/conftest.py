@@ -30,9 +30,9 @@ async def server() -> AsyncIterator[Server]:
         yield server
 
 
-@pytest.fixture(params=[True, False], ids=["uvloop", "asyncio"])
+@pytest.fixture(params=[True, pytest.param(False, marks=pytest.mark.faults)], ids=["uvloop", "asyncio"])
 def uvloop(request: pytest.FixtureRequest) -> bool:
-    """Whether the server runs on uvloop; a test that asks for it runs on both loops."""
+    """Whether the server runs on uvloop; a test that asks for it runs on both loops, on asyncio's with the slow tests."""
     return bool(request.param)
 
 

@@ -40,7 +40,8 @@ export class Timeline {
     this.#scroller.append(this.#top, list, this.#waiting);
     this.#scroller.addEventListener("scroll", () => this.#scrolled(), { passive: true });
     list.addEventListener("click", () => this.#scrolled()); // a long message may have been unfolded
-    new ResizeObserver(() => this.isStuck && this.#scrollToEnd()).observe(this.#scroller);
+    const stay = new ResizeObserver(() => this.isStuck && this.#scrollToEnd());
+    for (const element of [this.#scroller, list]) stay.observe(element); // rows get their real height when they are seen
   }
 
   /** Show a room: where it has something new, from there on, else its end. */
@@ -183,11 +184,13 @@ export class Timeline {
     const kept = first.item.seq === undefined ? [] : this.room.before(first.item.seq, FIRST_ROWS);
     const items = kept.length ? kept : await this.#fetch("before", this.#rows.firstLogged);
     if (!items?.length || first !== this.#rows.first) return false;
+    const wasStuck = this.isStuck;
     this.#keeping(first.element, () => {
       this.#rows.prepend(items);
       if (this.#rows.count > MOST_ROWS) this.#dropLast();
     });
-    this.#measure();
+    if (wasStuck && this.#isAtEnd) this.#scrollToEnd();
+    else this.#measure();
     this.#showTop();
     return true;
   }
