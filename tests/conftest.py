@@ -32,7 +32,7 @@ async def server() -> AsyncIterator[Server]:
 
 @pytest.fixture(params=[True, pytest.param(False, marks=pytest.mark.faults)], ids=["uvloop", "asyncio"])
 def uvloop(request: pytest.FixtureRequest) -> bool:
-    """Whether the server runs on uvloop; who asks for it runs on both loops, on that of asyncio among the slow tests."""
+    """Whether the server runs on uvloop; who asks for it runs on both loops, on that of asyncio with the slow tests."""
     return bool(request.param)
 
 
