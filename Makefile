@@ -138,7 +138,7 @@ $(PY):
 	    GO111MODULE=off GOPATH=/usr/share/gocode GOCACHE=$(CURDIR)/.venv/go-cache go build -o $@ $<; } || \
 	    echo "Go could not build it; the benchmark goes on without."
 
-# wscat for the tests, ws and Socket.IO for the benchmark.
+# For the tests wscat, ws, TypeScript and axe-core; for the benchmark ws and Socket.IO.
 %/node_modules/.complete: %/package.json
 	@! command -v npm >/dev/null || { echo "Installing into $*/node_modules" && \
 	    npm install --prefix $* --no-audit --no-fund --ignore-scripts --no-save --silent && touch $@; } || \
