@@ -5,12 +5,12 @@
     cli           the `aiochat` command: serve | chat | loadtest | backup | config
     serve         one process: signals, listener, logging
     app           builds the chat into an aiohttp application: start, drain, stop
-    handlers      HTTP: the upgrade and health; assets: the page and its files
+    handlers      HTTP: the upgrade and health; admission: who may come in; assets: the page and its files
     connections   what all upgraded sockets share
     takeover      of the socket, from aiohttp; connection: one upgraded socket: bytes in, batches out, close
     keepalive     one timer for all connections
     hub           the one coroutine that owns rooms and clients
-    commands      what each command does in its turn
+    inbox         what waits for the next turn; commands: what each command does in it
     joining       how a client comes into a room and catches up; greeting: how its session begins and goes on
     publishing    what the embedding application says
     logqueue      what waits for the room log; fanout: what it answers, to everybody
@@ -20,7 +20,7 @@
     directory/    who is where: the names taken in each room
     codecs/       bytes to commands, events to bytes
     batches       events to bytes for one write; outbox: what goes out to one client, within bounds
-    frames  names  limits     WebSocket frames; what names are allowed; budgets
+    frames  names  limits  identity   WebSocket frames; what names are allowed; budgets; who a client is
     messages/     commands and events: frozen structs, nothing else; schema: their description for docs/protocol.md
     config  memory  logs  errors
     sdk/          the Python client; terminal: `aiochat chat`, on it

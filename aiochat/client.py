@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from aiochat.codecs import Codec
 from aiochat.errors import Reply
+from aiochat.identity import Identity
 from aiochat.limits import Budget, Strikes
 from aiochat.messages import Command, Event
 from aiochat.outbox import Outbox
@@ -26,17 +27,17 @@ class Client:
     """
 
     __slots__ = (
-        "answers", "bad_messages", "budget", "codec", "commands", "feed_on", "id", "is_cut_off", "is_expected",
-        "is_full", "is_new", "leaving", "messages_in", "name", "outbox", "queued_bytes", "refusals", "rooms", "user",
-        "waiting",
+        "answers", "bad_messages", "budget", "codec", "commands", "feed_on", "id", "identity", "is_cut_off",
+        "is_expected", "is_full", "is_new", "leaving", "messages_in", "name", "outbox", "queued_bytes", "refusals",
+        "rooms", "waiting",
     )  # fmt: skip
 
-    def __init__(self, id: str, codec: Codec, outbox: Outbox, name: str | None) -> None:
+    def __init__(self, id: str, codec: Codec, outbox: Outbox, identity: Identity) -> None:
         self.id = id
         self.codec = codec
         self.outbox = outbox
-        self.name = name  # in rooms that it joins without giving one
-        self.user: str | None = None
+        self.identity = identity
+        self.name = identity.name  # in rooms that it joins without giving one
         self.rooms: tuple[Room, ...] = ()
         self.commands: list[Command | Reply] | None = None
         self.queued_bytes = 0
@@ -53,3 +54,8 @@ class Client:
         self.budget: Budget | None = None
         self.refusals: Strikes | None = None
         self.bad_messages: Strikes | None = None
+
+    @property
+    def user(self) -> str | None:
+        """Who is connected, verified; None for who is anonymous."""
+        return self.identity.user

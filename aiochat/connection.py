@@ -12,6 +12,7 @@ from aiochat.client import Client, random_id
 from aiochat.codecs import Codec
 from aiochat.errors import Close, Disconnect, Reply
 from aiochat.frames import may_be_received
+from aiochat.identity import Identity
 from aiochat.limits import Budget
 from aiochat.messages import Goodbye
 from aiochat.outbox import Outbox
@@ -36,7 +37,7 @@ class Connection(asyncio.Protocol):
     )  # fmt: skip
 
     def __init__(
-        self, shared: "Connections", transport: asyncio.Transport, address: str, codec: Codec, name: str | None
+        self, shared: "Connections", transport: asyncio.Transport, address: str, codec: Codec, identity: Identity
     ) -> None:
         self._shared = shared
         self._transport: asyncio.Transport | None = transport
@@ -55,7 +56,7 @@ class Connection(asyncio.Protocol):
         self.unanswered_ping: bytes | None = None
         self.heard = self.beat = self.next_ping = 0
         self.outbox = Outbox(transport, shared.backlog, self)
-        self.client = Client(random_id(), codec, self.outbox, name)
+        self.client = Client(random_id(), codec, self.outbox, identity)
 
     # What the transport calls.
 
@@ -110,7 +111,7 @@ class Connection(asyncio.Protocol):
         except Exception:
             _log.exception("message_not_decoded", client=client.id, bytes=size)
             commands = (Reply("bad_message", "this message cannot be read"),)
-        submit = self._shared.hub.submit
+        submit = self._shared.hub.inbox.submit
         for command in commands:
             submit(client, command, size)
             size = 0
@@ -224,7 +225,7 @@ class Connection(asyncio.Protocol):
         self._is_held = True
         self._rest = rest
         self._set_reading()
-        self._shared.hub.hold(self.client, self._feed_on)
+        self._shared.hub.inbox.hold(self.client, self._feed_on)
 
     def _feed_on(self) -> None:
         rest, self._rest = self._rest, None

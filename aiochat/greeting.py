@@ -72,14 +72,14 @@ class Greeter:
             reason = "resume comes first, on a connection whose URL names neither room nor name"
             raise Reply("bad_message", reason, field="type")
         claims = self._sessions.read(command.token)
-        if claims is None:
+        if claims is None or claims.user != client.user:
             raise Reply("session_lost", "this session cannot be resumed: join the rooms anew", field="token")
         allowed = hub.config.limits.max_rooms_per_client
         if len(command.rooms or ()) > allowed:
             raise Reply("too_many_rooms", f"a client may be in {allowed} rooms at once", field="rooms")
         names = claims.names | self._replace(claims.client, client)
         del hub.clients[client.id]
-        client.id, client.name, client.user = claims.client, claims.name, claims.user
+        client.id, client.name = claims.client, claims.name
         hub.clients[client.id] = client
         client.waiting = True
         hub.answer(client, Resumed(id=command.id, client=client.id))

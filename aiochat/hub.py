@@ -20,6 +20,7 @@ from aiochat.directory import Directory
 from aiochat.errors import Close, Reply
 from aiochat.fanout import FanOut
 from aiochat.greeting import Greeter
+from aiochat.inbox import Inbox
 from aiochat.joining import Coming, Entrance, depart, enter
 from aiochat.limits import Budget, Strikes
 from aiochat.logqueue import LogQueue
@@ -30,7 +31,6 @@ from aiochat.room import Room
 from aiochat.roomlog import RoomLog
 from aiochat.tail import Tails
 
-_INBOX_BYTES_PER_CLIENT: Final = 128 << 10
 _REFUSALS_ALLOWED: Final = (100, 10.0)  # within so many seconds, then 4429
 _BAD_MESSAGES_ALLOWED: Final = (19, 60.0)  # likewise 4400: the twentieth ends it
 
@@ -57,13 +57,9 @@ class Hub:
             config.presence, self.rooms, self._loop.time, self._tell_presence_in, self._release_name
         )
         self._sleeping: asyncio.Future[None] | None = None
-        self._inbox_per_client = config.hub.inbox_per_client
-        self._max_inbox_bytes = config.hub.inbox_bytes
+        self.inbox = Inbox(config.hub, self._wake)
         self._limits_rate = config.limits.messages_per_second > 0
-        self._inbox: list[Client] = []  # who has commands for the next turn
-        self._inbox_bytes = 0
         self._items: deque[Callable[[], object]] = deque()  # joins and losses of connections, the log's answers
-        self._held: dict[Client, None] = {}  # whose connections stopped reading until their commands are taken
         self._answering: list[Client] = []
         self.room_list: tuple[RoomInfo, ...] | None = None  # one for all who ask in this turn
         self.now = 0.0  # loop time of this turn
@@ -82,31 +78,6 @@ class Hub:
         client.is_expected = is_expected
         self.later(partial(self._detach, client))
 
-    def submit(self, client: Client, command: Command | Reply, size: int) -> None:
-        """Queue a command of `size` bytes for the next turn; `client.is_full` says whether to send more before it."""
-        commands = client.commands
-        if commands is not None:
-            commands.append(command)
-        else:
-            client.commands = commands = [command]
-            if not client.waiting:
-                self._inbox.append(client)
-                if self._sleeping is not None:
-                    self._wake()
-        client.queued_bytes += size
-        self._inbox_bytes += size
-        client.is_full = (
-            len(commands) >= self._inbox_per_client
-            or client.queued_bytes >= _INBOX_BYTES_PER_CLIENT
-            or self._inbox_bytes >= self._max_inbox_bytes
-        )
-
-    def hold(self, client: Client, feed_on: Callable[[], None]) -> None:
-        """Call `feed_on` after the turn that takes the last of the client's commands."""
-        client.feed_on = feed_on
-        self._held[client] = None
-        self._wake()
-
     # What the timer calls, about once a second.
 
     def check(self) -> None:
@@ -122,7 +93,7 @@ class Hub:
         """Take turns until cancelled."""
         window_seconds = self.config.batch.window_ms / 1000
         while True:
-            if not (self._inbox or self._items or self._held):
+            if not (self.inbox or self._items):
                 self._sleeping = self._loop.create_future()
                 await self._sleeping
             if window_seconds:
@@ -131,7 +102,7 @@ class Hub:
                 await self.turn()
             except Exception:  # whatever it was, the others chat on
                 _log.exception("turn_failed")
-            if self._inbox or self._items or self._held:
+            if self.inbox or self._items:
                 await asyncio.sleep(0)
 
     async def turn(self) -> None:
@@ -145,21 +116,7 @@ class Hub:
             self.fanout.append()
             if not self._items:
                 break
-        self._feed_on()
-
-    def _feed_on(self) -> None:
-        held, self._held = self._held, {}
-        for client in held:
-            if client.commands is not None:
-                if not client.waiting:  # go_on() sees to those that wait
-                    self._held[client] = None
-            elif client.feed_on is not None:
-                feed_on, client.feed_on = client.feed_on, None
-                try:
-                    feed_on()
-                except Exception:
-                    _log.exception("feed_failed", client=client.id)
-                    client.outbox.close(Close.INTERNAL_ERROR, "internal error")
+        self.inbox.feed_on()
 
     def later(self, item: Callable[[], object]) -> None:
         self._items.append(item)
@@ -185,8 +142,7 @@ class Hub:
         self.flush_answers()
 
     def _apply_commands(self) -> None:
-        senders, self._inbox = self._inbox, []
-        for client in senders:
+        for client in self.inbox.take():
             commands, client.commands = client.commands or [], None
             for done, command in enumerate(commands, 1):
                 try:
@@ -206,9 +162,7 @@ class Hub:
                     client.commands = commands[done:]
                     break
             else:
-                self._inbox_bytes -= client.queued_bytes
-                client.queued_bytes = 0
-                client.is_full = False
+                self.inbox.has_taken(client)
             if client.leaving:
                 self.later(partial(self._detach, client))
 
@@ -309,12 +263,9 @@ class Hub:
     def go_on(self, client: Client) -> None:
         """The client waits no longer: its commands count again."""
         client.waiting = False
-        if client.commands is not None:
-            self._inbox.append(client)
-        elif client.leaving:
+        self.inbox.go_on(client)
+        if client.leaving and client.commands is None:
             self.later(partial(self._detach, client))
-        if client.feed_on is not None:
-            self._held[client] = None
 
     def finish(self, client: Client, code: Close, reason: str) -> None:
         """Close once all that it did has gone out; what it sent after is not applied."""
@@ -330,9 +281,7 @@ class Hub:
     def cut_off(self, client: Client) -> None:
         """Nothing that the client has sent and not seen applied counts any more."""
         client.is_cut_off = True
-        self._inbox_bytes -= client.queued_bytes
-        client.queued_bytes = 0
-        client.is_full = False
+        self.inbox.has_taken(client)
         client.commands = None
 
     def flush_answers(self) -> None:

@@ -14,9 +14,11 @@ from aiohttp._websocket.reader import WebSocketDataQueue
 from aiohttp.http import WebSocketReader
 from aiohttp.web_protocol import RequestHandler
 
+from aiochat.admission import Admitted, Refusal
 from aiochat.codecs import Codec
 from aiochat.connection import Connection
-from aiochat.errors import Close, Reply, StartError
+from aiochat.errors import Close, StartError
+from aiochat.identity import ANYBODY
 
 if TYPE_CHECKING:
     from aiochat.connections import Connections
@@ -70,21 +72,26 @@ class Upgrade(web.WebSocketResponse):
         """Nothing: as far as aiohttp knows the response never ends."""
 
     def take_over(
-        self, request: web.Request, shared: "Connections", codec: Codec, room: str | Reply | None, name: str | None
+        self,
+        request: web.Request,
+        shared: "Connections",
+        codec: Codec,
+        entry: Admitted | Refusal,
     ) -> Connection | None:
-        """Make the socket a client's that joins `room`, if any, or is told of the refusal; None if the peer is gone."""
+        """Make the socket a client's, that comes in or is told why not; None if the peer is gone."""
         http, transport = request.protocol, request.transport
         if transport is None or transport.is_closing():
             return None
-        connection = Connection(shared, transport, request.remote or "", codec, name)
+        identity = ANYBODY if isinstance(entry, Refusal) else entry.identity
+        connection = Connection(shared, transport, request.remote or "", codec, identity)
         transport.set_protocol(connection)
         http.transport = None  # with it set, connection_lost would close the socket
         http.connection_lost(None)
         shared.add(connection, transport)
-        if isinstance(room, Reply):
-            connection.outbox.close(Close.BAD_REQUEST, f"{room.code}: {room.reason}")
+        if isinstance(entry, Refusal):
+            connection.outbox.close(entry.close or Close.BAD_REQUEST, f"{entry.code}: {entry.reason}")
         else:
-            shared.hub.attach(connection.client, room)
+            shared.hub.attach(connection.client, entry.room)
         if shared.is_closing:
             connection.outbox.close(Close.RESTART, "the server restarts")
         if self._early:

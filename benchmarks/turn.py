@@ -13,6 +13,7 @@ from aiochat.connection import Connection
 from aiochat.connections import Connections
 from aiochat.directory import LocalDirectory
 from aiochat.hub import Hub
+from aiochat.identity import ANYBODY
 from aiochat.loadtest.server import CONFIG
 from aiochat.roomlog.engines import make_log
 
@@ -50,7 +51,7 @@ async def microseconds(members: int) -> float:
     log = make_log(config)
     hub = Hub(config, log, LocalDirectory())
     shared = Connections(config, hub)
-    connections = [Connection(shared, Sink(), "", CODECS["aiochat.v1.json"], None) for _ in range(members)]
+    connections = [Connection(shared, Sink(), "", CODECS["aiochat.v1.json"], ANYBODY) for _ in range(members)]
     for connection in connections:
         hub.attach(connection.client, "room")
     while connections[-1].client.waiting:

@@ -13,6 +13,7 @@ from aiochat.config import Config, load
 from aiochat.directory import LocalDirectory
 from aiochat.errors import Close, StoreError
 from aiochat.hub import Hub
+from aiochat.identity import Identity
 from aiochat.outbox import Backlog, Outbox
 from aiochat.roomlog import Answer, Appended, Draft, Page, RoomLog
 from aiochat.roomlog.memory import MemoryLog
@@ -94,7 +95,7 @@ class HubProgram:
         self._written = bytearray()
         self._read = 0
         self.outbox = Outbox(self, chat.backlog, self)
-        self.client = Client(id, TEXT if is_text else JSON, self.outbox, name)
+        self.client = Client(id, TEXT if is_text else JSON, self.outbox, Identity(name=name))
         self.close_code: int | None = None
         chat.hub.attach(self.client, room)
 
@@ -121,12 +122,12 @@ class HubProgram:
         """Send a command."""
         payload = json.dumps({"type": command, **fields}).encode()
         for decoded in JSON.decode(payload, is_binary=False):
-            self._chat.hub.submit(self.client, decoded, len(payload))
+            self._chat.hub.inbox.submit(self.client, decoded, len(payload))
 
     def say(self, line: str) -> None:
         """Send a line, as a text client."""
         for decoded in TEXT.decode(line.encode(), is_binary=False):
-            self._chat.hub.submit(self.client, decoded, len(line))
+            self._chat.hub.inbox.submit(self.client, decoded, len(line))
 
     def lose(self) -> None:
         """The connection is lost."""

@@ -14,6 +14,7 @@ from aiochat.directory import LocalDirectory
 from aiochat.errors import Close, Reply, StoreError
 from aiochat.frames import text_frames
 from aiochat.hub import Hub
+from aiochat.identity import Identity
 from aiochat.outbox import Backlog, Outbox
 from aiochat.roomlog import RoomLog
 from aiochat.roomlog.engines import make_log
@@ -60,7 +61,7 @@ class Peer:
         self._chat = chat
         self.socket = fakes.Socket(high=1 << 40)
         self.outbox = self.socket.outbox = Outbox(self.socket, chat.backlog, self)
-        self.client = Client(id, codec, self.outbox, name)
+        self.client = Client(id, codec, self.outbox, Identity(name=name))
         chat.hub.attach(self.client, room)
 
     def sealed(self, code: int, reason: str) -> None:
@@ -79,7 +80,7 @@ class Peer:
 
     def ask(self, command: m.Command | Reply, size: int = 10) -> None:
         """A command of `size` bytes."""
-        self._chat.hub.submit(self.client, command, size)
+        self._chat.hub.inbox.submit(self.client, command, size)
 
     def hang_up(self) -> None:
         """The connection is gone, without a Close."""
@@ -145,9 +146,9 @@ class Chat:
                 hub.rooms,
                 hub.clients,
                 hub.behind,
-                hub._inbox,
+                hub.inbox._senders,
                 hub._items,
-                hub._held,
+                hub.inbox._held,
                 hub._answering,
                 hub.publishing._under_way,
             ),
@@ -155,7 +156,7 @@ class Chat:
             *(presence._absent, presence._changes, presence._counted, log._reads, log._reads_waiting, log._rooms),
         ]
         counts = (
-            *(self.backlog.bytes, len(self.backlog), hub._inbox_bytes, hub.tails._bytes),
+            *(self.backlog.bytes, len(self.backlog), hub.inbox.bytes, hub.tails._bytes),
             *(log._bytes, log._messages, log._reads_in_flight),
         )
         return not any(len(each) for each in left) and not any(counts)

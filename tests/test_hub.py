@@ -113,7 +113,7 @@ async def test_what_was_said_before_a_quit_is_said_and_nothing_after_it() -> Non
     await chat.answer()
     await chat.turn(2)
     assert (alice.heard, alice.code, bob.heard) == (["before"], 1000, ["before"])
-    assert (len(chat.log.calls), len(chat.hub.clients), chat.hub._inbox_bytes) == (0, 1, 0)
+    assert (len(chat.log.calls), len(chat.hub.clients), chat.hub.inbox.bytes) == (0, 1, 0)
 
 
 async def test_what_was_asked_before_a_quit_is_answered() -> None:
@@ -180,7 +180,7 @@ async def test_a_connection_that_fails_to_go_on_is_closed_and_the_others_chat_on
     alice, bob = await chat.join(), await chat.join()
     turns = asyncio.create_task(chat.hub.run())
     with capture_logs() as logged:
-        chat.hub.hold(alice.client, Mock(side_effect=ZeroDivisionError))
+        chat.hub.inbox.hold(alice.client, Mock(side_effect=ZeroDivisionError))
         await until(lambda: bool(logged))
     assert [line["event"] for line in logged] == ["feed_failed"]
     assert alice.client.outbox.is_sealed

@@ -33,7 +33,7 @@ class Flood:
             self.most_commands = max(self.most_commands, len(client.commands or ()))
             self.most_bytes = max(self.most_bytes, client.queued_bytes)
             if client.is_full:
-                self._hub.hold(client, self.feed)
+                self._hub.inbox.hold(client, self.feed)
                 return
 
 
@@ -77,7 +77,7 @@ async def test_the_inbox_is_bounded_in_all() -> None:
     bob.ask(m.Publish(room=HERE, text="x"), 1)
     assert (alice.client.is_full, bob.client.is_full) == (False, True)
     await chat.turn()
-    assert (bob.client.is_full, chat.hub._inbox_bytes) == (False, 0)
+    assert (bob.client.is_full, chat.hub.inbox.bytes) == (False, 0)
 
 
 # A log that is slow or fails.

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from aiochat.identity import Identity
 from tests.hub_programs import Clock, HubProgram, ProgramChat
 from tests.programs import JSON, MSGPACK, program
 from tests.servers import running, talking
@@ -177,7 +178,7 @@ async def test_of_several_clients_with_a_name_a_direct_message_is_ambiguous(chat
     alice = await chat.come("a", "alice")
     for _ in range(2):
         client = chat.connect(None, "dora")
-        client.client.user = "u1"
+        client.client.identity = Identity(user="u1", name="dora")
         client.ask("join", room="a")
         await chat.turn(4)
         assert client.of("joined")[0]["name"] == "dora"
