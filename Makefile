@@ -26,6 +26,16 @@ PIP_INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check --constr
 flag = $(if $(filter command,$(firstword $(origin $(2)))),$(1) '$($(2))')
 ARGS :=
 
+# $(call apt_install,COMMAND:PACKAGE ...) installs the packages whose commands are missing. Debian starts the services
+# that it installs: those that were not there before are stopped again.
+define apt_install
+missing=; for part in $(1); do \
+    command -v "$${part%%:*}" >/dev/null || missing="$$missing $${part##*:}"; done; \
+test -z "$$missing" || { echo "Installing$$missing"; apt-get -qq update && \
+    DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes --no-install-recommends $$missing >/dev/null && \
+    for service in $$missing; do test ! -d /run/systemd/system || systemctl disable --now --quiet "$$service" 2>/dev/null || true; done; }
+endef
+
 define install
 @echo "Installing into .venv what $(1) needs"
 @$(PY) -c '$(DEPENDENCIES)' $(2) > $@.txt
@@ -55,6 +65,9 @@ lint: .venv/.lint ## style, types, and whether the description of the protocol i
 	@$(PY) -m mypy
 	@$(PY) -m aiochat.schema --check
 
+audit: .venv/.lint ## whether what is installed has known weaknesses
+	@$(PY) -m pip_audit --requirement constraints.txt --no-deps --disable-pip --progress-spinner off $(ARGS)
+
 format: .venv/.lint ## rewrite the code in the style that lint asks for
 	@$(PY) -m ruff check --fix-only --quiet .
 	@$(PY) -m ruff format .
@@ -81,20 +94,17 @@ wheel: $(PY) ## build dist/aiochat_server-VERSION-py3-none-any.whl
 	@rm -rf dist
 	@$(PY) -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
 
-parts: ## install what the tests need of the system: Chromium, Node.js (Debian, Ubuntu; needs root)
-	@missing=; \
-	command -v chromium >/dev/null || missing="$$missing chromium"; \
-	command -v npm >/dev/null || missing="$$missing nodejs npm"; \
-	test -z "$$missing" || { echo "Installing$$missing"; apt-get -qq update && \
-	    DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes --no-install-recommends $$missing >/dev/null; }
+parts: ## install what the tests need of the system: Chromium, Node.js, Redis (Debian, Ubuntu; needs root)
+	@$(call apt_install,chromium:chromium npm:nodejs npm:npm redis-server:redis-server)
+
+# With what the deployment files are checked (Debian, Ubuntu; needs root): too much for a developer's machine unasked.
+deployment-parts:
+	@$(call apt_install,nginx:nginx caddy:caddy promtool:prometheus systemd-analyze:systemd)
 
 # What the benchmark's peers need of the system (Debian, Ubuntu; needs root); make bench leaves out whoever lacks it.
-# Debian starts an nginx that it installs: one that was not there before is stopped again.
 bench-parts:
-	@before=$$(command -v nginx); apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes \
-	    --no-install-recommends golang-go golang-github-gorilla-websocket-dev nginx libnginx-mod-nchan \
-	    $$(command -v npm >/dev/null || echo nodejs npm) >/dev/null && \
-	    { test -n "$$before" || test ! -d /run/systemd/system || systemctl disable --now --quiet nginx; }
+	@$(call apt_install,go:golang-go gorilla:golang-github-gorilla-websocket-dev nginx:nginx npm:nodejs npm:npm)
+	@$(call apt_install,nchan:libnginx-mod-nchan)
 
 clean: ## remove all that was installed and built in the checkout
 	rm -rf .venv tests/node_modules benchmarks/node_modules dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
@@ -146,4 +156,4 @@ $(PY):
 
 # The recipes share .venv.
 .NOTPARALLEL:
-.PHONY: help run chat test test-faults lint format protocol loadtest bench bench-parts profile lock wheel parts clean parts-for-root
+.PHONY: help run chat test test-faults lint format protocol loadtest audit bench bench-parts deployment-parts profile lock wheel parts clean parts-for-root

@@ -15,9 +15,9 @@ from _pytest.terminal import TerminalReporter
 
 ALLOWED_FILE: Final = Path("tests", "skips.txt")
 _HOW_TO_ENABLE: Final = (
-    "`sudo make parts` (Debian, Ubuntu) or `brew install node google-chrome` (macOS) installs what they need."
+    "`sudo make parts` (Debian, Ubuntu) or `brew install node redis google-chrome` (macOS) installs what they need."
 )
-_SYSTEM_PARTS: Final = ("chromium", "npm")
+_SYSTEM_PARTS: Final = ("chromium", "npm", "redis-server")
 
 
 class Skip(NamedTuple):
