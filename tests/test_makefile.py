@@ -11,10 +11,10 @@ import pytest
 
 CHECKOUT = Path(__file__).parent.parent
 TARGETS = [
-    *("help", "run", "chat", "test", "test-faults", "lint", "format"),
+    *("help", "run", "chat", "test", "test-faults", "lint", "audit", "format"),
     *("protocol", "loadtest", "bench", "profile", "lock", "wheel", "parts", "clean"),
 ]
-PIN = re.compile(r"(?P<name>[a-z0-9-]+)==[0-9][0-9a-z.]*( ; [a-z_]+ [!=]= '[A-Za-z0-9]+')?")
+PIN = re.compile(r"(?P<name>[a-z0-9-]+)==[0-9][0-9a-z.]*( ; [a-z_]+ (==|!=|<) '[A-Za-z0-9.]+')?")
 
 
 class Clone:

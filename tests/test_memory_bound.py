@@ -160,6 +160,7 @@ async def _hold(uvloop: bool, rounds: int) -> None:
         await until(lambda: server.descriptors() == descriptors)
 
 
+@pytest.mark.faults
 async def test_the_server_keeps_below_the_memory_that_config_prints() -> None:
     """With floods of all kinds from those who never read, and messages that never end."""
     await _hold(uvloop=True, rounds=2)

@@ -17,6 +17,7 @@ from tests.servers import Server, running
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), needs_chromium]
 
 
+@pytest.mark.faults
 @pytest.mark.timeout(120)
 async def test_a_killed_server_costs_no_line(people: People, tmp_path: Path) -> None:
     """Two talk on while it is killed and started again on the same file; both end with the same complete list."""

@@ -84,6 +84,7 @@ async def logged(url: str) -> list[Message]:
     return entries
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("codec", ["json", "msgpack"])
 async def test_cut_hundreds_of_times_nothing_is_lost_and_nothing_doubled(proxy: Proxy, codec: str) -> None:
     """At random bytes, in both directions: each message is in the log once, and comes once, in order."""

@@ -174,6 +174,7 @@ async def _ask(settings: dict[str, Any], codes: set[int], uvloop: bool) -> None:
             await _flood(server, [masked(question) * 500 for question in questions] * 5, codes, others=201)
 
 
+@pytest.mark.faults
 async def test_who_asks_and_never_reads_the_answers_is_dropped() -> None:
     """Answers and errors count in the queue like any message."""
     await _ask({**UNLIMITED, "queue.stall_seconds": 2}, {4000}, uvloop=True)
