@@ -12,7 +12,9 @@
     hub           the one coroutine that owns rooms and clients
     inbox         what waits for the next turn; commands: what each command does in it
     joining       how a client comes into a room and catches up; greeting: how its session begins and goes on
-    publishing    what the embedding application says
+    hooks         what the embedding application decides; onconnect: who comes in; application: what the hub asks it
+    hookqueue     what waits for its answers; verdicts: what it made of messages that are said again
+    publishing    what it says itself
     logqueue      what waits for the room log; fanout: what it answers, to everybody
     room  client  state only, no sockets; tail: the newest entries of a room; presence: who came and went
     sessions      the signed tokens to resume with
@@ -38,17 +40,41 @@ if TYPE_CHECKING:
     from aiochat.app import Chat, setup
     from aiochat.config import Config, load
     from aiochat.errors import ConfigError, Reply, StartError
+    from aiochat.hooks import ClientInfo, Hooks, Publication, Refused
+    from aiochat.identity import Identity
+    from aiochat.onconnect import IDENTITY
     from aiochat.sdk import connect
 
 __version__ = "0.1.0"
 
-__all__ = ["Chat", "Config", "ConfigError", "Reply", "StartError", "connect", "load", "setup"]
+__all__ = [
+    "IDENTITY",
+    "Chat",
+    "ClientInfo",
+    "Config",
+    "ConfigError",
+    "Hooks",
+    "Identity",
+    "Publication",
+    "Refused",
+    "Reply",
+    "StartError",
+    "connect",
+    "load",
+    "setup",
+]
 
 # Imported when first used: who only connects, and the room log's process, need no server.
 _HOMES = {
     "Chat": "app",
     "Config": "config",
+    "ClientInfo": "hooks",
     "ConfigError": "errors",
+    "Hooks": "hooks",
+    "IDENTITY": "onconnect",
+    "Identity": "identity",
+    "Publication": "hooks",
+    "Refused": "hooks",
     "Reply": "errors",
     "StartError": "errors",
     "connect": "sdk",

@@ -1,6 +1,7 @@
 """The `aiochat` command: serve | config | backup | chat | loadtest. Each imports what it runs, not what others do."""
 
 import argparse
+import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -8,15 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from aiochat import __version__
-from aiochat.config import Config, as_toml, defaults, load
-from aiochat.errors import ConfigError, StartError
+from aiochat.config import TOKEN_VARIABLE, Config, as_toml, defaults, load
+from aiochat.errors import ConfigError, Ended, StartError
 from aiochat.loadtest.arguments import add_arguments
 
 _DISTRIBUTION = "aiochat-server"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; 0, or 2 after one line on standard error that says what is wrong."""
+    """Run the command; 0, or one line on standard error that says what is wrong, and 2, or 1 if the server died."""
     given = sys.argv[1:] if arguments is None else arguments
     parsed = _parser().parse_args(given, argparse.Namespace(command=shlex.join(("aiochat", *given))))
     try:
@@ -24,6 +25,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ConfigError, StartError) as error:
         print(f"aiochat: {error}", file=sys.stderr)
         return 2
+    except Ended as error:
+        print(f"aiochat: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         return 130
 
@@ -55,8 +59,24 @@ def _parser() -> argparse.ArgumentParser:
     chat = commands.add_parser("chat", help="chat in this terminal", description="Chat in this terminal.")
     chat.add_argument("url", nargs="?", default="ws://127.0.0.1:8080/ws", metavar="URL", help="default: %(default)s")
     chat.add_argument("--room", default="lobby", help="default: %(default)s")
-    chat.add_argument("--name", help="what to be called; default: nothing, as a guest")
+    chat.add_argument("--name", help="what to be called; default: as the token says, else nothing, as a guest")
+    chat.add_argument(
+        "--token",
+        default=os.environ.get(TOKEN_VARIABLE) or None,
+        help=f"who one is; better in the environment, as {TOKEN_VARIABLE}, where nobody else sees it",
+    )
     chat.set_defaults(run=_chat)
+
+    token = commands.add_parser(
+        "token",
+        help="make an access token, for development",
+        description="Print an access token that a server with the same settings takes. Where the token_algorithms are"
+        " HS256 and the like it is signed with the server's own key, else with --key. For development: in production an"
+        " identity provider makes tokens, or the application that the users sign in to.",
+        epilog="For example: AIOCHAT_TOKEN=$(aiochat token --sub alice --join 'team-*' --ttl 8h) aiochat chat",
+    )
+    _add_claims(token)
+    token.set_defaults(run=_token)
 
     loadtest = commands.add_parser("loadtest", help="measure a server", description="Measure a server under load.")
     add_arguments(loadtest)
@@ -71,6 +91,19 @@ def _add_store(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--store", metavar="URL", help=f"the room log; default: {defaults()['store']['url']}")
 
 
+def _add_claims(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--sub", required=True, metavar="USER", help="the user that it is for")
+    parser.add_argument("--name", help="what to be called; default: as USER, if that can be a name")
+    for flag, may in (("--join", "may be joined"), ("--publish", "may be spoken in")):
+        parser.add_argument(
+            flag, action="append", metavar="PATTERN", help=f"of rooms that {may}; may be repeated; default: all"
+        )
+    parser.add_argument("--room", action="append", metavar="ROOM", help="joined at connect; may be repeated")
+    parser.add_argument("--ttl", default="1h", metavar="TIME", help="for which it holds: 90s, 15m, 8h; default: 1h")
+    parser.add_argument("--key", type=Path, metavar="FILE", help="a private key in PEM, for RS256, ES256 and the like")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="the server's settings, in TOML; default: none")
+
+
 def _add_settings(parser: argparse.ArgumentParser) -> None:
     default = defaults()
     _add_store(parser)
@@ -79,6 +112,13 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--log-level", metavar="LEVEL", help=f"debug, info, warning or error; default: {default['logging']['level']}"
     )
+
+
+def _token(parsed: argparse.Namespace) -> int:
+    from aiochat.minting import mint
+
+    print(mint(parsed))
+    return 0
 
 
 def _loadtest(parsed: argparse.Namespace) -> int:
@@ -134,4 +174,4 @@ def _config(parsed: argparse.Namespace) -> int:
 def _chat(parsed: argparse.Namespace) -> int:
     from aiochat.terminal import chat
 
-    return chat(parsed.url, parsed.room, parsed.name)
+    return chat(parsed.url, parsed.room, parsed.name, parsed.token)

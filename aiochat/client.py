@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from aiochat.codecs import Codec
 from aiochat.errors import Reply
 from aiochat.identity import Identity
-from aiochat.limits import Budget, Strikes
+from aiochat.limits import Budget, Joint, Strikes
 from aiochat.messages import Command, Event
 from aiochat.outbox import Outbox
 
@@ -27,13 +27,14 @@ class Client:
     """
 
     __slots__ = (
-        "answers", "bad_messages", "budget", "codec", "commands", "feed_on", "id", "identity", "is_cut_off",
-        "is_expected", "is_full", "is_new", "leaving", "messages_in", "name", "outbox", "queued_bytes", "refusals",
-        "rooms", "waiting",
+        "address", "answers", "bad_messages", "budget", "codec", "commands", "feed_on", "id", "identity", "is_cut_off",
+        "is_expected", "is_full", "is_new", "leaving", "messages_in", "name", "opened", "outbox", "queued_bytes",
+        "refusals", "rooms", "waiting",
     )  # fmt: skip
 
-    def __init__(self, id: str, codec: Codec, outbox: Outbox, identity: Identity) -> None:
+    def __init__(self, id: str, codec: Codec, outbox: Outbox, identity: Identity, address: str = "") -> None:
         self.id = id
+        self.address = address  # of the peer, or as a trusted proxy says
         self.codec = codec
         self.outbox = outbox
         self.identity = identity
@@ -50,8 +51,9 @@ class Client:
         self.feed_on: Callable[[], None] | None = None  # its connection, which waits for the end of `waiting`
         self.answers: list[Event] | None = None
         self.messages_in = 0
+        self.opened = 0.0  # loop time at which its connection began
         # Made when first needed, so that those who only listen do not pay for them.
-        self.budget: Budget | None = None
+        self.budget: Budget | Joint | None = None
         self.refusals: Strikes | None = None
         self.bad_messages: Strikes | None = None
 

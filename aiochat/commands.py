@@ -6,9 +6,12 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
+from aiochat.application import unknown_method
 from aiochat.client import Client
 from aiochat.errors import Close, Reply, StoreError, unavailable
-from aiochat.joining import PAGE_ENTRIES, Coming, depart, enter, read
+from aiochat.hooks import Publication
+from aiochat.identity import ANY_ROOM
+from aiochat.joining import PAGE_ENTRIES, Coming, depart, enter, has_more, read
 from aiochat.messages import (
     HERE,
     Call,
@@ -42,6 +45,7 @@ from aiochat.messages import (
 from aiochat.names import GUEST, display_name, room_name
 from aiochat.room import Room
 from aiochat.roomlog import Draft, Page, content_bytes
+from aiochat.rules import OPEN, check_publish, may_join
 
 if TYPE_CHECKING:
     from aiochat.hub import Hub
@@ -49,16 +53,31 @@ if TYPE_CHECKING:
 LOBBY: Final = "lobby"
 _LIST_MEMBERS: Final = 200
 _LIST_ROOMS: Final = 100
+_LOOK_AT_ROOMS: Final = 1000  # for those that a client may join
 
 
 def _publish(hub: "Hub", client: Client, command: Publish) -> None:
     room = _room_of(client, command.room)
-    text, data = command.text, command.data
-    if not text and data is None:
+    if not command.text and command.data is None:
         raise Reply("bad_message", "a message has text, data or both", field="text")
+    if hub.application is None:
+        _say(hub, client, room, command, command)
+    else:
+        say = partial(_say, hub, client, room, command)
+        hub.application.review(client, room.members[client].name, command, room.name, say)
+
+
+def _say(hub: "Hub", client: Client, room: Room, command: Publish, content: Publish | Publication) -> None:
+    sender = room.members.get(client)
+    if sender is None:  # the client was taken out while the application thought about it
+        raise Reply("not_joined", "you are no longer in this room", field="room")
+    text, data = content.text, content.data
+    said = None if text is command.text and data is command.data else (command.text, command.data)
+    if room.rule is not OPEN or client.identity.publish is not ANY_ROOM:
+        check_publish(client.identity, room.name, room.rule)
     publisher = client if client.codec.is_text else (client, command)
-    draft = Draft(room.members[client], text, data, hub.ts, content_bytes(text, data), publisher, command.key)
-    hub.log.add(room, draft)
+    size = content_bytes(text, data)
+    hub.log.add(room, Draft(sender, text, data, hub.ts, size, publisher, command.key, said=said))
 
 
 def _join(hub: "Hub", client: Client, command: Join) -> None:
@@ -80,7 +99,7 @@ def _resume(hub: "Hub", client: Client, command: Resume) -> None:
 
 
 def _refresh(hub: "Hub", client: Client, command: Refresh) -> None:
-    raise Reply("forbidden", "this server takes no access tokens", field="token")
+    hub.access.refresh(client, command)
 
 
 def _rename(hub: "Hub", client: Client, command: Rename) -> None:
@@ -155,6 +174,7 @@ def _addressed(hub: "Hub", command: Direct) -> Sequence[Client]:
 
 def _typing(hub: "Hub", client: Client, command: Typing) -> None:
     room = _room_of(client, command.room)
+    check_publish(client.identity, room.name, room.rule)
     hub.presence.typing(room, room.members[client])
 
 
@@ -162,6 +182,8 @@ def _history(hub: "Hub", client: Client, command: History) -> None:
     if command.before is not None and command.after is not None:
         raise Reply("bad_message", "history takes before or after, not both", field="after")
     room = _room_of(client, command.room)
+    if not room.rule.history:
+        raise Reply("forbidden", f"nobody is shown what was said before in {room.name}", field="room")
     limit = hub.config.history.on_join if command.limit is None else command.limit
     client.waiting = True
     then = partial(_history_read, hub, client, room, command)
@@ -177,35 +199,36 @@ def _history_read(hub: "Hub", client: Client, room: Room, command: History, resu
         reply = Reply("epoch_changed", "the room's log has begun anew under another epoch", field="epoch")
         hub.refuse(client, reply, command)
         return
-    entries = result.entries
-    if command.after is not None:
-        more = (entries[-1].offset if entries else command.after) < result.newest
-    else:
-        before = result.newest + 1 if command.before is None else command.before
-        more = (entries[0].offset if entries else before) > result.oldest
-    page = HistoryPage(id=command.id, room=room.name, epoch=result.epoch, messages=entries, more=more)
+    more = has_more(result, command.before, command.after)
+    page = HistoryPage(id=command.id, room=room.name, epoch=result.epoch, messages=result.entries, more=more)
     hub.answer(client, page)
 
 
 def _who(hub: "Hub", client: Client, command: Who) -> None:
     room = _room_of(client, command.room)
+    if not room.rule.presence:
+        raise Reply("forbidden", f"nobody is told who is in {room.name}", field="room")
     members = tuple(islice(room.members.values(), _LIST_MEMBERS))
     hub.answer(client, Members(id=command.id, room=room.name, count=len(room.members), members=members))
 
 
 def _rooms(hub: "Hub", client: Client, command: Rooms) -> None:
     if hub.room_list is None:
-        hub.room_list = _fullest(hub)
-    hub.answer(client, RoomList(id=command.id, count=len(hub.rooms), rooms=hub.room_list))
-
-
-def _fullest(hub: "Hub") -> tuple[RoomInfo, ...]:
-    fullest = heapq.nlargest(_LIST_ROOMS, hub.rooms.values(), key=lambda room: len(room.members))
-    return tuple(RoomInfo(room.name, len(room.members)) for room in fullest)
+        listed = [room for room in hub.rooms.values() if room.rule.listed]
+        fullest = heapq.nlargest(_LOOK_AT_ROOMS, listed, key=lambda room: len(room.members))
+        hub.room_list = len(listed), fullest, all(room.rule is OPEN for room in fullest)
+    count, fullest, are_open = hub.room_list
+    if not (are_open and client.identity.join is ANY_ROOM):
+        fullest = [room for room in fullest if may_join(client.identity, room.name, room.rule)]
+        count = len(fullest)
+    rooms = tuple(RoomInfo(room.name, len(room.members)) for room in fullest[:_LIST_ROOMS])
+    hub.answer(client, RoomList(id=command.id, count=count, rooms=rooms))
 
 
 def _call(hub: "Hub", client: Client, command: Call) -> None:
-    raise Reply("unknown_method", "this server has no such method", field="method")
+    if hub.application is None:
+        raise unknown_method()
+    hub.application.call(client, command)
 
 
 def _ping(hub: "Hub", client: Client, command: Ping) -> None:

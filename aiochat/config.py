@@ -8,20 +8,61 @@ import json
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Any, Final, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
-    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
 
 from aiochat.errors import ConfigError
+from aiochat.settings import (
+    SQLITE,
+    Batch,
+    History,
+    Hooks,
+    Hub,
+    Keepalive,
+    Limits,
+    Logging,
+    Presence,
+    Queue,
+    RoomRule,
+    Security,
+    Server,
+    Socket,
+    Store,
+    check_admin_token,
+    check_tokens,
+)
+
+__all__ = [
+    "DEFAULT_FILE",
+    "TOKEN_VARIABLE",
+    "Batch",
+    "Config",
+    "History",
+    "Hooks",
+    "Hub",
+    "Keepalive",
+    "Limits",
+    "Logging",
+    "Presence",
+    "Queue",
+    "RoomRule",
+    "Security",
+    "Server",
+    "Socket",
+    "Store",
+    "as_toml",
+    "defaults",
+    "load",
+]
 
 _HERE: Final = Path(__file__).parent
 DEFAULT_FILE: Final = next(
@@ -29,7 +70,7 @@ DEFAULT_FILE: Final = next(
 )
 _ENVIRONMENT_PREFIX: Final = "AIOCHAT_"
 _NESTED: Final = "__"
-_SQLITE: Final = "sqlite:///"
+TOKEN_VARIABLE: Final = "AIOCHAT_TOKEN"  # what `aiochat chat` shows the server
 _ENVELOPE_BYTES: Final = 1024  # what an encoded message holds beside its text: room, name, offset, field names
 
 
@@ -54,130 +95,6 @@ _TAKES: Final = {
 }
 
 
-def _url_path(path: str) -> str:
-    if not re.fullmatch(r"(/[\w.~-]+)+", path, re.ASCII):
-        raise ValueError("a path such as /ws or /chat/ws, of letters, digits and . _ ~ -")
-    return path
-
-
-def _from_json(value: object) -> object:
-    """A list from the environment, which knows nothing but text."""
-    if not isinstance(value, str):
-        return value
-    try:
-        return json.loads(value)
-    except ValueError:
-        raise ValueError('a list such as ["same-origin"]') from None
-
-
-Count = Annotated[int, Field(ge=0, le=1 << 40)]
-Positive = Annotated[int, Field(ge=1, le=1 << 40)]
-Duration = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
-PositiveDuration = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Server(_Section):
-    host: str
-    port: Annotated[int, Field(ge=0, le=65535)]
-    path: Annotated[str, AfterValidator(_url_path)]
-    tls_certificate: str
-    tls_key: str
-    drain_seconds: PositiveDuration
-    reconnect_spread_seconds: Duration
-
-
-class Limits(_Section):
-    max_message_bytes: Annotated[int, Field(ge=125, le=16 << 20)]
-    max_clients: Positive
-    max_clients_per_address: Count
-    max_addresses: Positive
-    max_rooms_per_client: Positive
-    messages_per_second: Duration
-    burst_messages: Annotated[int, Field(ge=10, le=1 << 40)]
-    bytes_per_second: Count
-    handshake_seconds: PositiveDuration
-
-
-class Socket(_Section):
-    send_buffer_bytes: Annotated[int, Field(ge=4096, le=1 << 30)]
-    user_timeout_seconds: Duration
-    write_buffer_bytes: Annotated[int, Field(ge=1, le=1 << 30)]
-
-
-class Hub(_Section):
-    inbox_per_client: Positive
-    inbox_bytes: Positive
-
-
-class Queue(_Section):
-    max_messages: Positive
-    max_bytes: Positive
-    stall_seconds: PositiveDuration
-    total_bytes: Positive
-
-
-class Keepalive(_Section):
-    ping_interval_seconds: PositiveDuration
-    pong_timeout_seconds: PositiveDuration
-
-
-class Batch(_Section):
-    window_ms: Annotated[float, Field(ge=0, le=1000)]
-    max_messages: Positive
-    max_bytes: Positive
-
-
-def _store_url(url: str) -> str:
-    """Checked as far as a file is concerned; which schemes there are, the room log knows."""
-    if url.startswith("sqlite:"):
-        slashes, _, path = url.partition(_SQLITE)
-        if slashes or not path or path.endswith("/") or re.search(r"[\0?#]|^:memory:$", path):
-            raise ValueError("sqlite:///FILE, relative, or sqlite:////FILE, absolute")
-    return url
-
-
-class Store(_Section):
-    url: Annotated[str, AfterValidator(_store_url)]
-    synchronous: Literal["normal", "full"]
-    max_keys: Positive
-    pending_messages: Positive
-    pending_bytes: Positive
-    wait_seconds: PositiveDuration
-
-
-class History(_Section):
-    max_messages: Positive
-    max_bytes: Positive
-    max_rooms: Positive
-    max_age_hours: Duration
-    tail_messages: Positive
-    tail_bytes: Positive
-    on_join: Annotated[int, Field(ge=0, le=300)]
-    key_minutes: PositiveDuration
-    session_minutes: PositiveDuration
-
-
-class Presence(_Section):
-    grace_seconds: Duration
-    interval_ms: Count
-    list_up_to: Annotated[int, Field(ge=0, le=1000)]
-
-
-class Security(_Section):
-    allowed_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_from_json)]
-    session_secret: str
-
-
-class Logging(_Section):
-    format: Literal["console", "json"]
-    level: Literal["debug", "info", "warning", "error"]
-    connections: bool
-
-
 class Config(BaseSettings):
     """Everything that can be set; see `config/default.toml` for what each key means."""
 
@@ -199,8 +116,10 @@ class Config(BaseSettings):
     store: Store
     history: History
     presence: Presence
+    hooks: Hooks
     security: Security
     logging: Logging
+    room: tuple[RoomRule, ...] = ()
 
     @classmethod
     def settings_customise_sources(
@@ -226,8 +145,12 @@ class Config(BaseSettings):
                 f"queue.max_bytes: got {self.queue.max_bytes}, takes at least {2 * largest}, twice the larger of"
                 " batch.max_bytes and a message of limits.max_message_bytes"
             )
+        if self.server.internal_port and self.server.internal_port == self.server.port:
+            raise ValueError(f"server.internal_port: got {self.server.port}, takes another port than server.port, or 0")
         if bool(self.server.tls_certificate) != bool(self.server.tls_key):
             raise ValueError("server.tls_certificate and server.tls_key: got one of them, takes both or none")
+        check_tokens(self.security)
+        check_admin_token(self.security.admin_token)
         return self
 
 
@@ -241,6 +164,8 @@ def load(file: str | Path | None = None, flags: Mapping[str, Any] | None = None)
     files = [DEFAULT_FILE] if file is None else [DEFAULT_FILE, _readable(Path(file))]
     for name in os.environ:
         section, _, key = name.removeprefix(_ENVIRONMENT_PREFIX).lower().partition(_NESTED)
+        if name == TOKEN_VARIABLE:
+            continue
         if name.startswith(_ENVIRONMENT_PREFIX) and (section not in Config.model_fields or not key):
             raise ConfigError(f"{name}: no such setting; takes {_ENVIRONMENT_PREFIX}SECTION{_NESTED}KEY")
     layered = type("Config", (Config,), {"model_config": SettingsConfigDict(toml_file=files)})
@@ -253,10 +178,10 @@ def load(file: str | Path | None = None, flags: Mapping[str, Any] | None = None)
 
 def _at_home(config: Config, home: Path) -> Config:
     """With the store's file, if it is relative, in that directory."""
-    scheme, _, path = config.store.url.partition(_SQLITE)
+    scheme, _, path = config.store.url.partition(SQLITE)
     if scheme or not path:
         return config
-    url = f"{_SQLITE}{home / path}"
+    url = f"{SQLITE}{home / path}"
     return config.model_copy(update={"store": config.store.model_copy(update={"url": url})})
 
 
@@ -275,8 +200,10 @@ def _in_one_line(error: ValidationError) -> str:
     location = first["loc"]
     key = repr(".".join(map(str, location)))[1:-1]  # a key of TOML may hold a line break
     if first["type"] == "extra_forbidden":
-        known = defaults() if len(location) == 1 else defaults()[str(location[0])]
-        return f"{key}: no such setting; takes {', '.join(known)}"
+        section = Config if len(location) == 1 else _SECTIONS[str(location[0])]
+        return f"{key}: no such setting; takes {', '.join(section.model_fields)}"
+    if location and _is_secret(str(location[0]), str(location[-1])):
+        return f"{key}: takes a text"  # and what it got is nobody's business
     wanted = _TAKES.get(first["type"], "{msg}").format(**first, **first.get("ctx", {}))
     return f"{key}: got {first['input']!r}, takes {wanted}" if key else wanted
 
@@ -285,6 +212,28 @@ def as_toml(config: Config) -> str:
     """The settings in force, in the form of the file."""
     lines: list[str] = []
     for section, settings in config.model_dump(mode="json").items():
-        lines += ["", f"[{section}]"]
-        lines += [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in settings.items()]
+        tables = settings if isinstance(settings, list) else [settings]
+        header = f"[[{section}]]" if tables is settings else f"[{section}]"
+        for table in tables:
+            lines += ["", header, *_lines(section, table)]
     return "\n".join(lines[1:])
+
+
+def _lines(section: str, settings: Mapping[str, Any]) -> Iterator[str]:
+    for key, value in settings.items():
+        if value and _is_secret(section, key):
+            yield f'# {key} = "***" is set, and not shown'
+        else:
+            yield f"{key} = {_PASSWORD.sub('***', json.dumps(value, ensure_ascii=False))}"
+
+
+def _is_secret(section: str, key: str) -> bool:
+    field = _SECTIONS[section].model_fields.get(key)
+    return field is not None and "secret" in field.metadata
+
+
+_PASSWORD: Final = re.compile(r"(?<=://)[^/@\"]*:[^/@\"]*(?=@)")  # and user, of a URL
+_SECTIONS: Final[dict[str, type[BaseModel]]] = {
+    "room": RoomRule,
+    **{name: field.annotation for name, field in Config.model_fields.items() if isinstance(field.annotation, type)},
+}

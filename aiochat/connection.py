@@ -3,6 +3,7 @@
 import asyncio
 import random
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -13,7 +14,7 @@ from aiochat.codecs import Codec
 from aiochat.errors import Close, Disconnect, Reply
 from aiochat.frames import may_be_received
 from aiochat.identity import Identity
-from aiochat.limits import Budget
+from aiochat.limits import Budget, Joint
 from aiochat.messages import Goodbye
 from aiochat.outbox import Outbox
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from aiochat.connections import Connections
 
 _SLICE_BYTES: Final = 4096  # fed to the reader at once: 64 KiB of tiny frames in one go held everybody up for 266 ms
+_FRAME_BYTES: Final = 64  # what a message or a ping costs beside its bytes: six bytes of it take 1.5 us to answer
+_MIN_PAUSE_SECONDS: Final = 0.1
 _MAX_PAUSE_SECONDS: Final = 5.0
 _MASK_BIT: Final = 0x80
 
@@ -31,9 +34,9 @@ class Connection(asyncio.Protocol):
     """The protocol of one upgraded socket, from the take-over until it is lost."""
 
     __slots__ = (
-        "_budget", "_has_closed", "_is_deaf", "_is_held", "_is_throttled", "_reader", "_rest", "_shared", "_transport",
-        "address", "beat", "bytes_in", "client", "close_code", "close_reason", "heard", "next_ping", "opened", "outbox",
-        "unanswered_ping",
+        "_budget", "_frames_paid", "_has_closed", "_is_deaf", "_is_held", "_is_throttled", "_reader", "_rest",
+        "_shared", "_transport", "beat", "bytes_in", "client", "close_code", "close_reason", "controls_in", "heard",
+        "next_ping", "outbox", "unanswered_pings",
     )  # fmt: skip
 
     def __init__(
@@ -41,22 +44,23 @@ class Connection(asyncio.Protocol):
     ) -> None:
         self._shared = shared
         self._transport: asyncio.Transport | None = transport
-        self.address = sys.intern(address)
-        self.opened = shared.loop.time()
         self._reader: WebSocketReader | None = None  # made at the first byte
-        self._rest: memoryview | None = None  # read, but held back until the hub has taken what came before
-        self._budget: Budget | None = None
-        self._is_held = False
-        self._is_throttled = False
+        self._rest: memoryview | None = None  # read, but not parsed yet
+        self._budget: Budget | Joint | None = None
+        self._frames_paid = 0
+        self._is_held = False  # until the hub has taken what came before
+        self._is_throttled = False  # until the budget has refilled
         self._is_deaf = False  # nothing more is parsed
         self._has_closed = False  # the client sent its Close first
         self.bytes_in = 0
+        self.controls_in = 0  # frames: pings and pongs
         self.close_code: int = Close.ABNORMAL
         self.close_reason = ""
-        self.unanswered_ping: bytes | None = None
+        self.unanswered_pings: list[bytes] | None = None
         self.heard = self.beat = self.next_ping = 0
         self.outbox = Outbox(transport, shared.backlog, self)
-        self.client = Client(random_id(), codec, self.outbox, identity)
+        self.client = Client(random_id(), codec, self.outbox, identity, sys.intern(address))
+        self.client.opened = shared.loop.time()
 
     # What the transport calls.
 
@@ -66,17 +70,17 @@ class Connection(asyncio.Protocol):
         size = len(data)
         self.heard = shared.keepalive.ticks
         self.bytes_in += size
-        if shared.bytes_per_second:
-            self._spend(size)
         reader = self._reader
-        if reader is None or self._is_held or size > _SLICE_BYTES:
+        if reader is None or self._is_held or self._is_throttled or size > _SLICE_BYTES:
             self._take(data)
             return
         shared.inlet.connection = self
         reader.feed_data(data)
+        if shared.limits_bytes:
+            self._spend(size)
         if self.client.is_full:
-            self._hold(None)
-        if self.unanswered_ping is not None:
+            self._hold()
+        if self.unanswered_pings is not None:
             self._pong()
 
     def pause_writing(self) -> None:
@@ -116,6 +120,13 @@ class Connection(asyncio.Protocol):
             submit(client, command, size)
             size = 0
 
+    def ping_received(self, payload: bytes) -> None:
+        """Answered after the slice that it came in, in one write with the others there."""
+        if self.unanswered_pings is None:
+            self.unanswered_pings = [payload]
+        else:
+            self.unanswered_pings.append(payload)
+
     def close_received(self, code: int) -> None:
         """The client's Close: answered in kind (RFC 6455 section 5.5.1), unless we closed first."""
         if self._is_deaf:
@@ -147,8 +158,8 @@ class Connection(asyncio.Protocol):
         self.close_code, self.close_reason = code, reason
         if code == Close.SLOW and not self._is_deaf:
             shared.log_dropped(self)
-        if self._is_held:  # what came and was not parsed is dropped; what still comes is read, for the client's Close
-            self._be_deaf()
+        if self._is_held or (self._is_throttled and self._rest is not None):
+            self._be_deaf()  # what came and was not parsed is dropped; what still comes is read, for the client's Close
         self._is_held = self._is_throttled = False
         self._set_reading()
         shared.keepalive.discard(self)
@@ -181,20 +192,23 @@ class Connection(asyncio.Protocol):
 
     def abort(self) -> None:
         if self._transport is not None:
+            self._shared.aborted += 1
             self._transport.abort()
 
     # Within.
 
     def _take(self, data: bytes) -> None:
         """What `data_received` does with more than the usual: the first bytes, a large chunk, one that must wait."""
+        if self._is_deaf:
+            return
         if self._rest is not None:
             data = bytes(self._rest) + data
             self._rest = None
-        if self._is_held or (self._reader is None and len(data) < 2 and not self._is_deaf):
+        if self._is_held or self._is_throttled or (self._reader is None and len(data) < 2):
             self._rest = memoryview(data)
         elif self._reader is not None:
             self._feed(self._reader, data)
-        elif not self._is_deaf:
+        else:
             self._begin(data)
 
     def _begin(self, data: bytes) -> None:
@@ -211,44 +225,56 @@ class Connection(asyncio.Protocol):
         while end < len(data) and not self._is_deaf:
             start, end = end, end + _SLICE_BYTES
             reader.feed_data(data[start:end])
+            self._pong()
+            if self._shared.limits_bytes:
+                self._spend(min(_SLICE_BYTES, len(data) - start))
             if self.client.is_full:
-                self._hold(memoryview(data)[end:] if end < len(data) else None)
+                self._hold()
+            if self._is_held or self._is_throttled:
+                self._rest = memoryview(data)[end:] if end < len(data) and not self._is_deaf else None
                 break
-        self._pong()
 
     def _pong(self) -> None:
-        if self.unanswered_ping is not None:
-            self.outbox.pong(self.unanswered_ping)
-            self.unanswered_ping = None
+        if self.unanswered_pings is not None:
+            self.outbox.pong(*self.unanswered_pings)
+            self.unanswered_pings = None
 
-    def _hold(self, rest: memoryview | None) -> None:
+    def _hold(self) -> None:
         self._is_held = True
-        self._rest = rest
         self._set_reading()
         self._shared.hub.inbox.hold(self.client, self._feed_on)
 
     def _feed_on(self) -> None:
-        rest, self._rest = self._rest, None
         self._is_held = False
-        if rest is not None and self._reader is not None:
+        self._go_on()
+
+    def _go_on(self) -> None:
+        if self._is_held or self._is_throttled:
+            return
+        if self._reader is not None and self._rest is not None:
+            rest, self._rest = self._rest, None
             self._feed(self._reader, rest)
         self._set_reading()
 
     def _spend(self, size: int) -> None:
-        shared = self._shared
-        rate = shared.bytes_per_second
+        """Pay for bytes that were parsed, and for the frames in them; what is owed is waited for."""
+        shared, client = self._shared, self.client
         now = shared.loop.time()
         if self._budget is None:
-            self._budget = Budget(rate, rate, now)
-        debt_seconds = self._budget.spend(size, now)
+            self._budget = shared.hub.guard.shares.bytes(client.user, client.address, now)
+        frames = client.messages_in + self.controls_in
+        debt_seconds = self._budget.spend(size + (frames - self._frames_paid) * _FRAME_BYTES, now)
+        self._frames_paid = frames
         if debt_seconds and not self._is_throttled:
+            shared.hub.guard.limited(client, self._budget.scarcest(0, now).limit)
             self._is_throttled = True
             self._set_reading()
-            shared.loop.call_later(min(debt_seconds, _MAX_PAUSE_SECONDS), self._unthrottle)
+            pause_seconds = min(max(debt_seconds, _MIN_PAUSE_SECONDS), _MAX_PAUSE_SECONDS)
+            shared.loop.call_later(pause_seconds, self._unthrottle)
 
     def _unthrottle(self) -> None:
         self._is_throttled = False
-        self._set_reading()
+        self._go_on()
 
     def _set_reading(self) -> None:
         transport = self._transport
@@ -267,7 +293,8 @@ class Connection(asyncio.Protocol):
             return
         self.outbox.close(code, reason)
         if self._transport is not None and self._transport.can_write_eof() and not self._transport.is_closing():
-            self._transport.write_eof()
+            with suppress(OSError):  # on asyncio's own loop, where the client has reset meanwhile
+                self._transport.write_eof()
 
     def _be_deaf(self) -> None:
         self._is_deaf = True

@@ -3,20 +3,41 @@
 import asyncio
 import socket
 from contextlib import suppress
+from copy import copy
+from typing import Final
 
 import structlog
 
+from aiochat.codecs import CODECS
 from aiochat.config import Config
 from aiochat.config import Socket as SocketSettings
 from aiochat.connection import Connection
+from aiochat.counts import Counts
+from aiochat.errors import Close
 from aiochat.hub import Hub
 from aiochat.keepalive import Keepalive
-from aiochat.limits import Addresses
+from aiochat.lag import Lag
 from aiochat.memory import give_back
 from aiochat.outbox import Backlog
 from aiochat.takeover import Inlet
 
+_CLOSED_AT_ONCE: Final = 100  # in a drain; then others have their turn
+
 _log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+
+class Traffic:
+    """What connections have carried: whole messages, and bytes with their frames."""
+
+    def __init__(self) -> None:
+        self.messages_in = self.messages_out = self.bytes_in = self.bytes_out = 0
+
+    def add(self, connection: Connection) -> None:
+        """And what this one has."""
+        self.messages_in += connection.client.messages_in
+        self.messages_out += connection.outbox.messages_out
+        self.bytes_in += connection.bytes_in
+        self.bytes_out += connection.outbox.bytes_out
 
 
 class Connections:
@@ -25,15 +46,20 @@ class Connections:
     def __init__(self, config: Config, hub: Hub) -> None:
         self.config = config
         self.hub = hub
-        self.bytes_per_second = config.limits.bytes_per_second
+        self.limits_bytes = hub.guard.shares.limits_bytes
         self.loop = asyncio.get_running_loop()
         self.backlog = Backlog(config.queue, self.loop.time)
-        self.keepalive = Keepalive(config.keepalive, self._every_second)
-        self.addresses = Addresses(config.limits.max_clients_per_address, config.limits.max_addresses)
+        self.lag = Lag(config.logging.lag_seconds)
+        self.keepalive = Keepalive(config.keepalive, self._every_second, self.lag)
         self.inlet = Inlet()
         self._open: set[Connection] = set()
+        self._past = Traffic()  # of those that are gone
+        self.open = Counts(CODECS)
+        self.opened = Counts(CODECS)
+        self.closed = Counts(map(int, Close))
         self._has_dropped = False
         self._all_gone: asyncio.Future[None] | None = None
+        self.aborted = 0  # connections that did not end by themselves
 
     @property
     def is_closing(self) -> bool:
@@ -47,26 +73,46 @@ class Connections:
         """A socket was taken over."""
         _set_socket_options(transport, self.config.socket)
         self._open.add(connection)
+        self.open.add(connection.client.codec.subprotocol)
+        self.opened.add(connection.client.codec.subprotocol)
         self.keepalive.add(connection)
 
     def discard(self, connection: Connection) -> None:
         """A socket is gone."""
         self._open.discard(connection)
-        self.addresses.release(connection.address)
+        self.open.add(connection.client.codec.subprotocol, -1)
+        self.closed.add(str(int(connection.close_code)))
+        self._past.add(connection)
+        self.hub.guard.shares.release(connection.client.user, connection.client.address)
         if self.config.logging.connections:
             self._log_closed(connection)
         if self._all_gone is not None and not self._open and not self._all_gone.done():
             self._all_gone.set_result(None)
 
-    async def close_all(self, code: int, reason: str, within_seconds: float) -> None:
-        """Tell every client to go, and drop who is still there after `within_seconds`."""
+    def traffic(self) -> "Traffic":
+        """All there was until now; it looks at every connection, so that none has to tell what it carries."""
+        traffic = copy(self._past)
+        for connection in self._open:
+            traffic.add(connection)
+        return traffic
+
+    async def close_all(self, code: int, reason: str, within_seconds: float) -> tuple[int, int]:
+        """Tell every client to go, and drop who is still there after `within_seconds`.
+
+        Returns how many there were, and how many of them were dropped, then or after the grace of their Close.
+        """
+        deadline = self.loop.time() + within_seconds
         self._all_gone = self.loop.create_future()
-        for connection in list(self._open):
-            connection.outbox.close(code, reason)
+        connections, aborted = list(self._open), self.aborted
+        for start in range(0, len(connections), _CLOSED_AT_ONCE):
+            for connection in connections[start : start + _CLOSED_AT_ONCE]:
+                connection.outbox.close(code, reason)
+            await asyncio.sleep(0)
         if self._open:
-            await asyncio.wait([self._all_gone], timeout=within_seconds)
+            await asyncio.wait([self._all_gone], timeout=max(0.0, deadline - self.loop.time()))
         for connection in list(self._open):
             connection.abort()
+        return len(connections), self.aborted - aborted
 
     def log_dropped(self, connection: Connection) -> None:
         """A client was too slow: what it had not taken, and how long it took nothing."""
@@ -86,7 +132,7 @@ class Connections:
             client=connection.client.id,
             code=int(connection.close_code),
             reason=connection.close_reason,
-            seconds=round(self.loop.time() - connection.opened, 3),
+            seconds=round(self.loop.time() - connection.client.opened, 3),
             messages_in=connection.client.messages_in,
             messages_out=connection.outbox.messages_out,
             bytes_in=connection.bytes_in,

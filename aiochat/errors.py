@@ -4,6 +4,18 @@ Each carries what to send; the hub and the connection turn it into bytes in one 
 """
 
 from enum import IntEnum
+from typing import Final
+
+# The codes that metrics tell apart, of commands and of upgrades; the hooks of an application may have more.
+REPLIES: Final = (
+    "ambiguous", "bad_message", "bad_name", "bad_room", "epoch_changed", "forbidden", "key_reused", "no_such_client",
+    "no_such_message", "not_joined", "rate_limited", "session_lost", "timeout", "too_long", "too_many_rooms",
+    "unauthorized", "unavailable", "unknown_method", "unknown_type",
+)  # fmt: skip
+REFUSALS: Final = (
+    "bad_name", "bad_request", "bad_room", "bad_subprotocol", "banned", "forbidden", "rate_limited", "unauthorized",
+    "unavailable",
+)  # fmt: skip
 
 
 class Close(IntEnum):
@@ -20,8 +32,12 @@ class Close(IntEnum):
     RESTART = 1012
     SLOW = 4000
     SILENT = 4001
+    TOKEN_EXPIRED = 4003
     BAD_REQUEST = 4400
+    NOT_AUTHENTICATED = 4401
+    BANNED = 4403
     REPLACED = 4409
+    KICKED = 4410
     FLOODING = 4429
 
 
@@ -66,6 +82,10 @@ class ConfigError(Exception):
 
 class StartError(Exception):
     """The server cannot start: one line that says why and what to do."""
+
+
+class Ended(Exception):
+    """The server can go on no longer: one line that says why. It may do so again once it is started again."""
 
 
 class StoreError(Exception):

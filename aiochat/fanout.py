@@ -18,6 +18,7 @@ from aiochat.codecs import Codec
 from aiochat.errors import Reply, StoreError, unavailable
 from aiochat.messages import Ack, Entry, Event, Gap, Presence, Publish
 from aiochat.outbox import Batch
+from aiochat.publishing import Published
 from aiochat.room import WRITES_PER_SLICE, Room
 from aiochat.roomlog import Appended, Draft, Page, Repeated
 from aiochat.tail import entry_bytes
@@ -80,7 +81,7 @@ class FanOut:
                 self._arrived(room, appended, sum([draft.size for draft in drafts]))
             for draft, outcome in zip(drafts, appended.results, strict=True):
                 if type(draft.publisher) is not Client:
-                    self._told(name, draft, outcome)
+                    self._told(name, draft, outcome, appended.epoch)
 
     def _arrived(self, room: Room, appended: Appended, size: int) -> None:
         first = appended.entries[0].offset
@@ -99,7 +100,7 @@ class FanOut:
         self._hub.tails.forget(room.name)
         self.tell(room, [Gap(room=room.name, epoch=epoch, offset=newest)])
 
-    def _told(self, room: str, draft: Draft, outcome: Entry | Repeated | Reply) -> None:
+    def _told(self, room: str, draft: Draft, outcome: Entry | Repeated | Reply, epoch: str = "") -> None:
         publisher: Any = draft.publisher
         if type(publisher) is tuple:
             client, command = publisher
@@ -111,7 +112,8 @@ class FanOut:
             if isinstance(outcome, Reply):
                 publisher.set_exception(outcome)
             else:
-                publisher.set_result(outcome.offset)
+                is_repeated = isinstance(outcome, Repeated)
+                publisher.set_result(Published(epoch, outcome.offset, outcome.ts, is_repeated))
 
     def _answer(self, room: str, client: Client, command: Publish, outcome: Entry | Repeated | Reply) -> None:
         if isinstance(outcome, Reply):

@@ -1,11 +1,13 @@
 """The beginning of a program's session, and its going on after a break: `welcome`, `session`, `resume`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
 from aiochat import __version__
+from aiochat.access import valid_ms
 from aiochat.client import Client
 from aiochat.config import Config
+from aiochat.counts import Counts
 from aiochat.errors import Close, Reply
 from aiochat.joining import PAGE_ENTRIES, Coming, depart, enter
 from aiochat.messages import Join, Left, Limits, Position, Resume, Resumed, Session, Welcome
@@ -28,18 +30,21 @@ class Greeter:
         self._config = hub.config
         self._sessions = Sessions(secret, hub.config.history.session_minutes)
         self._limits = _limits_of(hub.config)
+        self._features = FEATURES if hub.config.security.mode == "anonymous" else (*FEATURES, "tokens")
+        self.resumes = Counts(("resumed", "session_lost"))
         self._renewals: dict[Client, float] = {}  # when each is due; the first due first
 
     def greet(self, client: Client) -> None:
         """The first that a program is told."""
         welcome = Welcome(
             protocol=PROTOCOL,
-            features=FEATURES,
+            features=self._features,
             client=client.id,
             user=client.user,
             server=__version__,
             ping_interval_ms=int(self._config.keepalive.ping_interval_seconds * 1000),
             limits=self._limits,
+            valid_ms=valid_ms(client.identity),
         )
         self._hub.answer(client, welcome)
         self.give_session(client)
@@ -67,6 +72,14 @@ class Greeter:
 
     def resume(self, client: Client, command: Resume) -> None:
         """Make `client` the one that the token speaks of. Raises `Reply`."""
+        try:
+            self._resume(client, command)
+        except Reply as reply:
+            self.resumes.add(reply.code)
+            raise
+        self.resumes.add("resumed")
+
+    def _resume(self, client: Client, command: Resume) -> None:
         hub = self._hub
         if not client.is_new:
             reason = "resume comes first, on a connection whose URL names neither room nor name"
@@ -77,13 +90,20 @@ class Greeter:
         allowed = hub.config.limits.max_rooms_per_client
         if len(command.rooms or ()) > allowed:
             raise Reply("too_many_rooms", f"a client may be in {allowed} rooms at once", field="rooms")
+        for room in client.rooms:  # of its access token, as the new client that it is no more
+            depart(hub, client, room, is_expected=True)
         names = claims.names | self._replace(claims.client, client)
         del hub.clients[client.id]
         client.id, client.name = claims.client, claims.name
         hub.clients[client.id] = client
         client.waiting = True
         hub.answer(client, Resumed(id=command.id, client=client.id))
-        _Return(hub, client, command, names).next_room()
+        _Round(hub, client, (command.rooms or {}).items(), names).next_room()
+
+    def bring_in(self, client: Client, room: str | None) -> None:
+        """Let a new client into the rooms of its access token, after `room` if there is one."""
+        rooms = dict.fromkeys(client.identity.rooms if room is None else (room, *client.identity.rooms))
+        _Round(self._hub, client, rooms.items(), {}).next_room()
 
     def _replace(self, id: str, client: Client) -> dict[str, str]:
         """End the older connection of the session that is `client`'s now, if it lives; the names it had."""
@@ -100,15 +120,19 @@ class Greeter:
         return names
 
 
-class _Return:
-    """One client on its way back into its rooms, one after the other: `resume` answers 256 KiB in all."""
+class _Round:
+    """One client on its way into several rooms, one after the other: what it is given is 256 KiB in all.
 
-    def __init__(self, hub: "Hub", client: Client, command: Resume, names: dict[str, str]) -> None:
+    It comes back into those with a position, and is new in the others.
+    """
+
+    def __init__(
+        self, hub: "Hub", client: Client, rooms: Iterable[tuple[str, Position | None]], names: dict[str, str]
+    ) -> None:
         self._hub = hub
         self._client = client
-        self._command = command
+        self._rooms = iter(rooms)
         self._names = names
-        self._rooms: Iterator[tuple[str, Position]] = iter((command.rooms or {}).items())
         self._bytes_left = PAGE_BYTES
 
     def next_room(self) -> None:
@@ -121,7 +145,8 @@ class _Return:
         try:
             room = room_name(raw)
             name = self._names.get(room, client.name)
-            coming = Coming(room, name, Join(room=room), since, max_bytes=self._bytes_left, then=self._entered)
+            limit = 0 if since is None and self._bytes_left <= 0 else None
+            coming = Coming(room, name, Join(room=room), since, limit, max_bytes=self._bytes_left, then=self._entered)
             enter(hub, client, coming)
         except Reply as reply:
             hub.answer(client, Left(room=raw, reason=reply.code))

@@ -8,31 +8,33 @@ import time
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import Final
 
 import structlog
 
+from aiochat.access import Access
+from aiochat.application import Application
 from aiochat.batches import event_batches
 from aiochat.client import Client
 from aiochat.commands import COMMANDS, cost_of
 from aiochat.config import Config
+from aiochat.counts import Counts
 from aiochat.directory import Directory
-from aiochat.errors import Close, Reply
+from aiochat.errors import REPLIES, Close, Reply
 from aiochat.fanout import FanOut
 from aiochat.greeting import Greeter
+from aiochat.guard import Guard
+from aiochat.hookqueue import HookQueue
+from aiochat.hooks import Hooks
 from aiochat.inbox import Inbox
 from aiochat.joining import Coming, Entrance, depart, enter
-from aiochat.limits import Budget, Strikes
 from aiochat.logqueue import LogQueue
-from aiochat.messages import Command, Error, Event, Join, Left, RoomInfo, Sender
+from aiochat.messages import Command, Error, Event, Join, Left, Sender
 from aiochat.presence import PresenceBoard
 from aiochat.publishing import Publishing
 from aiochat.room import Room
 from aiochat.roomlog import RoomLog
+from aiochat.rules import Rules
 from aiochat.tail import Tails
-
-_REFUSALS_ALLOWED: Final = (100, 10.0)  # within so many seconds, then 4429
-_BAD_MESSAGES_ALLOWED: Final = (19, 60.0)  # likewise 4400: the twentieth ends it
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -40,17 +42,22 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger()
 class Hub:
     """Rooms, clients and the turn. Everything but `run` may be called from outside it, on the loop's thread."""
 
-    def __init__(self, config: Config, log: RoomLog, directory: Directory) -> None:
+    def __init__(self, config: Config, log: RoomLog, directory: Directory, hooks: Hooks | None = None) -> None:
         self.config = config
         self.directory = directory
         self.clients: dict[str, Client] = {}
         self.rooms: dict[str, Room] = {}
+        self.rules = Rules(config.room)
         self._loop = asyncio.get_running_loop()
         self.log = LogQueue(config.store, log, self._loop.time, self.later)
         self.tails = Tails(config.history)
         self.fanout = FanOut(self)
         self.publishing = Publishing(self)
+        self.application: Application | None = None
+        if hooks is not None:
+            self.application = Application(self, hooks, HookQueue(config.hooks, self._loop.time, self.later))
         self.greeter = Greeter(self, config.security.session_secret.encode() or log.secret)
+        self.access = Access(self)
         self.entering: dict[tuple[str, str], Entrance] = {}  # by room and client id
         self.behind: dict[tuple[Client, Room], float] = {}  # members not live yet, and until when they may take to be
         self.presence = PresenceBoard(
@@ -58,12 +65,17 @@ class Hub:
         )
         self._sleeping: asyncio.Future[None] | None = None
         self.inbox = Inbox(config.hub, self._wake)
-        self._limits_rate = config.limits.messages_per_second > 0
+        self.guard = Guard(self, log)
+        self.bans = self.guard.bans
         self._items: deque[Callable[[], object]] = deque()  # joins and losses of connections, the log's answers
         self._answering: list[Client] = []
-        self.room_list: tuple[RoomInfo, ...] | None = None  # one for all who ask in this turn
+        # How many are listed, the fullest and whether all of these are open: once for all who ask in this turn.
+        self.room_list: tuple[int, list[Room], bool] | None = None
         self.now = 0.0  # loop time of this turn
-        self.ts = 0  # wall clock of this turn, Unix milliseconds
+        self.ts = 0  # Unix milliseconds; where the clock is set back it stands still, as offsets and `ts` go together
+        self.turns = 0
+        self.unseen_checks = 0  # how often `check` was called since the last turn that knew of it
+        self.refused = Counts(REPLIES)
 
     # What connections call.
 
@@ -82,10 +94,21 @@ class Hub:
 
     def check(self) -> None:
         """Look for what has waited too long: for the room log, for a client to come back or to go on."""
+        self.unseen_checks += 1
+        if self.unseen_checks > 1:
+            return
+        self.later(self._seen)
         self.later(self.fanout.check)
         self.later(self.presence.check_absent)
         self.later(self.greeter.renew)
+        self.later(self.guard.check)
         self.later(self._drop_stalled)
+        self.later(self.access.check)
+        if self.application is not None:
+            self.later(self.application.queue.check)
+
+    def _seen(self) -> None:
+        self.unseen_checks = 0
 
     # The turn.
 
@@ -107,9 +130,10 @@ class Hub:
 
     async def turn(self) -> None:
         """Apply everything that has arrived; awaits nothing but a breath for the loop within a large fan-out."""
+        self.turns += 1
         self.now = self._loop.time()
         self.room_list = None
-        self.ts = time.time_ns() // 1_000_000
+        self.tick()
         self._apply_commands()
         while True:
             await self._apply_items()
@@ -117,6 +141,11 @@ class Hub:
             if not self._items:
                 break
         self.inbox.feed_on()
+
+    def tick(self) -> int:
+        """Look at the wall clock: the new `ts`."""
+        self.ts = max(self.ts, time.time_ns() // 1_000_000)
+        return self.ts
 
     def later(self, item: Callable[[], object]) -> None:
         self._items.append(item)
@@ -142,12 +171,13 @@ class Hub:
         self.flush_answers()
 
     def _apply_commands(self) -> None:
+        limits_messages = self.guard.shares.limits_messages
         for client in self.inbox.take():
             commands, client.commands = client.commands or [], None
             for done, command in enumerate(commands, 1):
                 try:
-                    if self._limits_rate:
-                        self._check_rate(client, cost_of(command))
+                    if limits_messages:
+                        self.guard.charge(client, cost_of(command))
                     COMMANDS[type(command)](self, client, command)
                 except Reply as reply:
                     self.refuse(client, reply, command)
@@ -166,17 +196,9 @@ class Hub:
             if client.leaving:
                 self.later(partial(self._detach, client))
 
-    def _check_rate(self, client: Client, cost: int) -> None:
-        limits = self.config.limits
-        if client.budget is None:
-            client.budget = Budget(limits.messages_per_second, limits.burst_messages, self.now)
-        wait_seconds = client.budget.take(cost, self.now)
-        if wait_seconds:
-            reason = f"more than {limits.messages_per_second:g} messages a second"
-            raise Reply("rate_limited", reason, retry_after_ms=int(wait_seconds * 1000) + 1)
-
     def refuse(self, client: Client, reply: Reply, command: Command | Reply) -> None:
         """Tell a client that a command of its was refused; too many bad or hasty ones end its connection."""
+        self.refused.add(reply.code)
         error = Error(
             id=command.id,
             command=str(command.__struct_config__.tag) if isinstance(command, Command) else command.command,
@@ -186,26 +208,28 @@ class Hub:
             retry_after_ms=reply.retry_after_ms,
         )
         self.answer(client, error)
-        if reply.code == "rate_limited":
-            client.refusals = client.refusals or Strikes()
-            if client.refusals.add(*_REFUSALS_ALLOWED, self.now):
-                self.finish(client, Close.FLOODING, "too many messages")
-        elif reply.code == "bad_message":
-            client.bad_messages = client.bad_messages or Strikes()
-            if client.bad_messages.add(*_BAD_MESSAGES_ALLOWED, self.now):
-                self.cut_off(client)
-                self.flush_answers()
-                client.outbox.close(Close.BAD_REQUEST, "too many bad messages")
+        self.guard.strike(client, reply.code)
 
     def _attach(self, client: Client, room: str | None) -> None:
+        if self.guard.end_if_banned(client):  # since it was let in
+            self.go_on(client)
+            return
         if not client.codec.is_text:
             self.greeter.greet(client)
-        client.is_new = room is None and client.name is None
-        if room is None:
+        is_named = client.name is not None and (client.user is None or client.name != client.identity.name)
+        client.is_new = room is None and not is_named
+        self.access.watch(client)
+        if client.identity.rooms and not client.codec.is_text:
+            self.greeter.bring_in(client, room)
+        elif room is None:
             self.go_on(client)
         else:
             is_quiet = client.codec.is_text and client.name is None
-            enter(self, client, Coming(room, client.name, Join(room=room), is_quiet=is_quiet))
+            try:
+                enter(self, client, Coming(room, client.name, Join(room=room), is_quiet=is_quiet))
+            except Reply as reply:
+                self.refuse(client, reply, Join(room=room))
+                self.go_on(client)
 
     def _detach(self, client: Client) -> None:
         if client.waiting or client.commands is not None:
@@ -213,10 +237,14 @@ class Hub:
             return
         client.feed_on = None
         self.greeter.forget(client)
-        if self.clients.get(client.id) is client:
+        self.access.forget(client)
+        is_gone = self.clients.get(client.id) is client  # else another connection has taken its session
+        if is_gone:
             del self.clients[client.id]
         for room in client.rooms:
             depart(self, client, room, is_expected=client.is_expected)
+        if is_gone and self.application is not None:
+            self.application.disconnected(client)
 
     def _drop_stalled(self) -> None:
         while self.behind:
@@ -242,7 +270,7 @@ class Hub:
     def room(self, name: str) -> Room:
         """The room of this name, made if need be."""
         if name not in self.rooms:
-            self.rooms[name] = Room(name)
+            self.rooms[name] = Room(name, self.rules.of(name))
         return self.rooms[name]
 
     def forget_if_idle(self, room: Room) -> None:
@@ -273,10 +301,14 @@ class Hub:
         self.log.settle(partial(self._finished, client, code, reason))
 
     def _finished(self, client: Client, code: Close, reason: str) -> None:
+        self.end(client, code, reason)
+        self.go_on(client)
+
+    def end(self, client: Client, code: Close, reason: str) -> None:
+        """Close now, behind what it was told already."""
         self.cut_off(client)
         self.flush_answers()
         client.outbox.close(code, reason)
-        self.go_on(client)
 
     def cut_off(self, client: Client) -> None:
         """Nothing that the client has sent and not seen applied counts any more."""

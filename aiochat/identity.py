@@ -1,18 +1,21 @@
 """Who a client is, as a token or the embedding application says: user, name, rooms and rights."""
 
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from typing import Final
 
 import msgspec
 
 ANY_ROOM: Final = ("*",)
+LEEWAY_SECONDS: Final = 10.0  # by so much clocks may differ: a token counts for so long after its end
 
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """`user` is verified, and absent for who is anonymous; `name` is what the client is called by default.
 
     `rooms` are joined at connect. `join` and `publish` are patterns of the rooms in which it may; `*` stands for any
-    characters, also none. After `expires`, in seconds since 1970, the connection is closed (4003) unless refreshed.
+    characters, also none. Rooms and patterns are in the form that the server makes of a room's name (aiochat.names).
+    Ten seconds after `expires`, in seconds since 1970, the connection is closed (4003) unless refreshed.
     """
 
     user: str | None = None
@@ -24,7 +27,11 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     def may_join(self, room: str) -> bool:
         """Whether a pattern lets it into the room of this name, as the server made it."""
-        return _matches(self.join, room)
+        return _matches(self.join, room) or room in self.rooms
+
+    def names(self, room: str) -> bool:
+        """Whether it says so of this room in particular, not just of all."""
+        return room in self.rooms or _matches(tuple(pattern for pattern in self.join if pattern != "*"), room)
 
     def may_publish(self, room: str) -> bool:
         """Whether a pattern lets it speak in the room."""
@@ -34,5 +41,11 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 ANYBODY: Final = Identity()
 
 
+def fits(pattern: str, room: str) -> bool:
+    """Whether the room's name is of the pattern."""
+    return pattern == "*" or fnmatchcase(room, pattern)
+
+
+@lru_cache(maxsize=4096)
 def _matches(patterns: tuple[str, ...], room: str) -> bool:
-    return patterns == ANY_ROOM or any(fnmatchcase(room, pattern) for pattern in patterns)
+    return any(fits(pattern, room) for pattern in patterns)

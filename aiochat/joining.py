@@ -15,6 +15,7 @@ from aiochat.errors import Reply, StoreError, unavailable
 from aiochat.messages import Command, Entry, Gap, Joined, Left, Position, Sender
 from aiochat.room import Room
 from aiochat.roomlog import PAGE_BYTES, Page
+from aiochat.rules import check_join
 from aiochat.tail import entry_bytes, first_page
 
 if TYPE_CHECKING:
@@ -45,17 +46,39 @@ class Coming:
 def enter(hub: "Hub", client: Client, coming: Coming) -> None:
     """Make `client` a member and answer its command; its further commands wait until then.
 
-    Raises `Reply` `too_many_rooms`.
+    Raises `Reply`: `forbidden`, `too_many_rooms`.
     """
+    check_join(client.identity, coming.room, hub.rules.of(coming.room))
     joined = next((joined for joined in client.rooms if joined.name == coming.room), None)
     allowed = hub.config.limits.max_rooms_per_client
     if joined is None and not client.codec.is_text and len(client.rooms) >= allowed:
         raise Reply("too_many_rooms", f"a client may be in {allowed} rooms at once", field="room")
     client.waiting = True
-    entrance = Entrance(hub, client, coming)
     if joined is not None:
-        entrance.called(joined.members[client].name)
-    elif coming.name is None:
+        Entrance(hub, client, coming).called(joined.members[client].name)
+    elif hub.application is not None:
+        hub.application.may_join(client, coming.name, coming.room, partial(_judged, hub, client, coming))
+    else:
+        _claim(hub, client, coming)
+
+
+def _judged(hub: "Hub", client: Client, coming: Coming, refusal: Reply | None) -> None:
+    """The embedding application has said whether it may come in."""
+    if refusal is None:
+        _claim(hub, client, coming)
+    elif coming.then is not None:
+        hub.answer(client, Left(room=coming.room, reason=refusal.code))
+        coming.then(0)
+    else:
+        client.waiting = False
+        hub.refuse(client, refusal, coming.command)
+        if not client.waiting:  # for its end
+            hub.go_on(client)
+
+
+def _claim(hub: "Hub", client: Client, coming: Coming) -> None:
+    entrance = Entrance(hub, client, coming)
+    if coming.name is None:
         entrance.called(None)
     else:
         hub.directory.claim(coming.room, coming.name, client.id, client.user, entrance.called)
@@ -72,6 +95,8 @@ def depart(hub: "Hub", client: Client, room: Room, *, is_expected: bool = False)
         hub.presence.lost(room, sender)
     else:
         hub.presence.went(room, sender)
+    if hub.application is not None:
+        hub.application.left(client, sender.name, room.name)
     hub.forget_if_idle(room)
 
 
@@ -84,6 +109,7 @@ class Entrance:
         self._coming = coming
         self._room = coming.room
         self._since = coming.since
+        self._is_shown = hub.rules.of(coming.room).history
         self._limit = self._usual_limit() if coming.limit is None else coming.limit
         self.name: str | None = None
         hub.entering[coming.room, client.id] = self
@@ -96,10 +122,12 @@ class Entrance:
     def called(self, name: str | None) -> None:
         """The directory has given it this name."""
         self.name = name
+        if not self._is_shown:
+            self._limit = 0
         if self._since is None:
             read(self._hub, self._room, self._arrived, limit=self._limit)
         else:
-            limit = PAGE_ENTRIES if self._coming.max_bytes > 0 else 0
+            limit = PAGE_ENTRIES if self._coming.max_bytes > 0 and self._is_shown else 0
             read(self._hub, self._room, self._caught_up, limit=limit, after=self._since.offset)
 
     def _arrived(self, result: Page | StoreError) -> None:
@@ -123,6 +151,8 @@ class Entrance:
         if since is None or since.epoch != result.epoch or since.offset > result.newest:
             read(self._hub, self._room, self._arrived, limit=self._limit)
             return
+        if not self._is_shown:  # all that was missed is a gap
+            result = Page(result.epoch, result.newest + 1, result.newest, ())
         entries = self._affordable(iter(result.entries))
         last = entries[-1].offset if entries else since.offset
         gap = None
@@ -242,6 +272,15 @@ def read(
     is_newest = before is None and after is None
     wanted = max(limit, hub.config.history.on_join) if is_newest else limit  # more, for the room's tail
     hub.log.read(room, partial(_from_log, hub, room, limit, then), limit=wanted, before=before, after=after)
+
+
+def has_more(page: Page, before: int | None, after: int | None) -> bool:
+    """Whether there is more beyond a page that has entries or was asked for with a limit, in the direction asked."""
+    entries = page.entries
+    if after is not None:
+        return (entries[-1].offset if entries else after) < page.newest
+    first = page.newest + 1 if before is None else before
+    return (entries[0].offset if entries else first) > page.oldest
 
 
 def _from_tail(hub: "Hub", room: Room, limit: int, before: int | None, after: int | None) -> Page | None:

@@ -14,6 +14,7 @@ from typing import Final, Protocol
 import structlog
 
 from aiochat import config
+from aiochat.lag import Lag
 
 GRACE_SECONDS: Final = 2.0  # between our Close and the end of the connection
 _MAX_TICK_SECONDS: Final = 0.25
@@ -39,7 +40,7 @@ class Pulse(Protocol):
 class Keepalive:
     """A timing wheel: each connection stands in the set of the tick at which it is looked at next."""
 
-    def __init__(self, settings: config.Keepalive, every_second: Callable[[], None]) -> None:
+    def __init__(self, settings: config.Keepalive, every_second: Callable[[], None], lag: Lag) -> None:
         interval = settings.ping_interval_seconds
         self.tick_seconds = min(_MAX_TICK_SECONDS, interval / _TICKS_PER_INTERVAL)
         self.ticks = 0
@@ -48,6 +49,7 @@ class Keepalive:
         self._grace = self._in_ticks(GRACE_SECONDS)
         self._second = self._in_ticks(1.0)
         self._every_second = every_second
+        self._lag = lag
         self._beats: defaultdict[int, set[Pulse]] = defaultdict(set)
         self._ending: deque[tuple[int, Pulse]] = deque()
 
@@ -75,6 +77,7 @@ class Keepalive:
             due = max(due + self.tick_seconds, loop.time())
             await asyncio.sleep(due - loop.time())
             try:
+                self._lag.tick(due, loop.time())
                 self.tick()
             except Exception:  # the next one comes all the same
                 _log.exception("tick_failed")

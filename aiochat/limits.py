@@ -1,4 +1,4 @@
-"""Budgets of one client, and how many clients an address may have."""
+"""Budgets, strikes and descriptors: what one client and one process may use; what clients share: aiochat.shares."""
 
 import resource
 from contextlib import suppress
@@ -9,12 +9,16 @@ _INSTEAD_OF_UNLIMITED: Final = (1 << 20, 10_240)  # macOS says unlimited, and ta
 
 
 class Budget:
-    """A token bucket: `rate` tokens a second, `burst` of them at once. Time is the loop's, in seconds."""
+    """A token bucket: `rate` tokens a second, `burst` of them at once. Time is the loop's, in seconds.
 
-    __slots__ = ("_burst", "_rate", "_tokens", "_updated")
+    `limit` is the setting that it keeps.
+    """
 
-    def __init__(self, rate: float, burst: float, now: float) -> None:
-        self._rate = rate
+    __slots__ = ("_burst", "_tokens", "_updated", "limit", "rate")
+
+    def __init__(self, rate: float, burst: float, now: float, limit: str = "") -> None:
+        self.rate = rate
+        self.limit = limit
         self._burst = burst
         self._tokens = burst
         self._updated = now
@@ -23,19 +27,57 @@ class Budget:
         """Take `cost` tokens if they are there: 0, or the seconds until they will be."""
         self._refill(now)
         if self._tokens < cost:
-            return (cost - self._tokens) / self._rate
+            return (cost - self._tokens) / self.rate
         self._tokens -= cost
         return 0.0
+
+    def wait(self, cost: float, now: float) -> float:
+        """The seconds until there are `cost` tokens."""
+        self._refill(now)
+        return max(0.0, cost - self._tokens) / self.rate
+
+    def scarcest(self, cost: float, now: float) -> "Budget":
+        """Which budget that is, of several."""
+        return self
+
+    def is_full(self, now: float) -> bool:
+        """Whether a new one would be no better."""
+        self._refill(now)
+        return self._tokens >= self._burst
 
     def spend(self, cost: float, now: float) -> float:
         """Spend `cost` tokens, into debt if need be: 0, or the seconds until the debt is paid."""
         self._refill(now)
         self._tokens -= cost
-        return -self._tokens / self._rate if self._tokens < 0 else 0.0
+        return -self._tokens / self.rate if self._tokens < 0 else 0.0
 
     def _refill(self, now: float) -> None:
-        self._tokens = min(self._burst, self._tokens + (now - self._updated) * self._rate)
+        self._tokens = min(self._burst, self._tokens + (now - self._updated) * self.rate)
         self._updated = now
+
+
+class Joint:
+    """Several budgets that are spent from together: a client's own, its user's and its address's."""
+
+    __slots__ = ("_budgets",)
+
+    def __init__(self, budgets: tuple[Budget, ...]) -> None:
+        self._budgets = budgets
+
+    def take(self, cost: float, now: float) -> float:
+        """Take `cost` tokens from each if all of them have so many: 0, or the seconds until they will."""
+        wait_seconds = max((budget.wait(cost, now) for budget in self._budgets), default=0.0)
+        if not wait_seconds:
+            self.spend(cost, now)
+        return wait_seconds
+
+    def spend(self, cost: float, now: float) -> float:
+        """Spend `cost` tokens from each: 0, or the seconds until the largest debt is paid."""
+        return max((budget.spend(cost, now) for budget in self._budgets), default=0.0)
+
+    def scarcest(self, cost: float, now: float) -> Budget:
+        """The one that will have so many last."""
+        return max(self._budgets, key=lambda budget: budget.wait(cost, now))
 
 
 class Strikes:
@@ -53,33 +95,6 @@ class Strikes:
             self._since, self._count = now, 0
         self._count += 1
         return self._count > allowed
-
-
-class Addresses:
-    """How many clients each address has; at most `max_addresses` are counted."""
-
-    def __init__(self, per_address: int, max_addresses: int) -> None:
-        self._per_address = per_address
-        self._max_addresses = max_addresses
-        self._clients: dict[str, int] = {}
-
-    def admit(self, address: str) -> bool:
-        """Count one more client, or refuse it."""
-        if not self._per_address:
-            return True
-        clients = self._clients.get(address, 0)
-        if clients >= self._per_address or (not clients and len(self._clients) >= self._max_addresses):
-            return False
-        self._clients[address] = clients + 1
-        return True
-
-    def release(self, address: str) -> None:
-        """Take back one `admit` that said yes."""
-        if not self._per_address:
-            return
-        clients = self._clients.pop(address) - 1
-        if clients:
-            self._clients[address] = clients
 
 
 def raise_descriptor_limit() -> int:

@@ -82,7 +82,7 @@ def set_up(settings: Logging) -> None:
     root.setLevel(level)
     logging.captureWarnings(True)
     repetition = _Repetition()
-    for name in ("asyncio", "aiohttp.access", "aiohttp.server", "aiohttp.web", "aiohttp.websocket"):
+    for name in ("asyncio", "aiohttp.access", "aiohttp.server", "aiohttp.web", "aiohttp.websocket", "aiohttp_remotes"):
         logging.getLogger(name).addFilter(repetition)
     logging.getLogger("aiohttp.server").addFilter(_ClientFaults())
 

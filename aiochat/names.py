@@ -28,6 +28,12 @@ def room_name(raw: str) -> str:
     return room
 
 
+def room_pattern(raw: str) -> str:
+    """A pattern of rooms, `*` for any characters, in the form of their names. Raises `Reply` `bad_room`."""
+    room_name(raw.replace("*", "x"))
+    return _nfc(raw.lower(), MAX_ROOM_BYTES)
+
+
 def display_name(raw: str) -> str:
     """The name as others see it: NFC and trimmed. Raises `Reply` `bad_name`."""
     name = _nfc(raw.strip(), MAX_NAME_CHARACTERS)
@@ -39,6 +45,15 @@ def display_name(raw: str) -> str:
         reason = "a name holds none of : @ / \" ' and no control characters, and does not begin with * or !"
         raise Reply("bad_name", reason, field="name")
     return name
+
+
+def fitting_name(raw: str) -> str | None:
+    """As much of a name from elsewhere as can be one here: `Mary O'Brien` is Mary OBrien. None if nothing is left."""
+    kept = "".join(letter for letter in raw if letter.isprintable() and letter not in _NAME_FORBIDDEN)
+    try:
+        return display_name(_nfc(kept.lstrip("*! "), MAX_NAME_CHARACTERS)[:MAX_NAME_CHARACTERS])
+    except Reply:
+        return None
 
 
 def fold(name: str) -> str:

@@ -10,6 +10,7 @@ from typing import Final, Protocol
 
 from aiochat import frames
 from aiochat.config import Queue
+from aiochat.counts import Counts
 from aiochat.errors import Close
 
 BATCH_BYTES: Final = 160  # what a queued batch costs beside its data: measured 145, and its place in a queue
@@ -55,6 +56,7 @@ class Backlog:
         self._batches = 0
         self._numbers = count()
         self._paused: dict[Outbox, tuple[int, float]] = {}
+        self.drops = Counts(("queue_full", "all_queues_full", "stalled"))
 
     def __len__(self) -> int:
         return len(self._paused)
@@ -91,6 +93,7 @@ class Backlog:
             if outbox.unsent_bytes < unsent:
                 self._paused[outbox] = (outbox.unsent_bytes, now)
             elif now - since >= self.limits.stall_seconds:
+                self.drops.add("stalled")
                 outbox.close(Close.SLOW, f"took nothing for {self.limits.stall_seconds:g} seconds")
 
     def check_total(self) -> None:
@@ -98,6 +101,7 @@ class Backlog:
         if not self._is_over():
             return
         for outbox in sorted((outbox for outbox in self._paused if outbox.queue), key=Outbox.age):
+            self.drops.add("all_queues_full")
             outbox.close(Close.SLOW, "all outgoing queues together are full")
             if not self._is_over():
                 return
@@ -159,14 +163,14 @@ class Outbox:
             else:
                 outbox.send(batch)
 
-    def pong(self, payload: bytes) -> None:
-        """Answer a ping; while the socket is paused only the newest is kept (RFC 6455 section 5.5.3)."""
+    def pong(self, *payloads: bytes) -> None:
+        """Answer pings; while the socket is paused only the newest is kept (RFC 6455 section 5.5.3)."""
         if self.is_sealed:
             return
         if self.is_paused:
-            self._pong = payload
+            self._pong = payloads[-1]
         else:
-            self.transport.write(frames.pong_frame(payload))
+            self.transport.write(b"".join(map(frames.pong_frame, payloads)))
 
     def ping(self) -> None:
         """Ask for a sign of life, unless the socket is paused: a ping would only wait behind what it has not taken."""
@@ -234,6 +238,7 @@ class Outbox:
         limits = self._backlog.limits
         messages, size = self.queued_messages + batch.messages, self.queued_bytes + len(batch.data)
         if self.queue and (messages > limits.max_messages or size > limits.max_bytes):
+            self._backlog.drops.add("queue_full")
             self.close(Close.SLOW, "the outgoing queue is full")
             return
         if self.queue is None:

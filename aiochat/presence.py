@@ -164,7 +164,7 @@ class PresenceBoard:
     def _changes_of(self, room: Room, *, has_moved: bool = True) -> _Changes | None:
         """Where to note a change; None where only the members are counted, or nothing is told at all."""
         is_large = len(room.members) > self._settings.list_up_to
-        if not self._settings.interval_ms or (is_large and not has_moved):
+        if not (self._settings.interval_ms and room.rule.presence) or (is_large and not has_moved):
             return None
         changes = self._changes.get(room)
         if changes is None:

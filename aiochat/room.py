@@ -6,9 +6,11 @@ from typing import Final
 
 from aiochat.client import Client
 from aiochat.codecs import Codec
+from aiochat.config import RoomRule
 from aiochat.messages import Sender
 from aiochat.outbox import Batch, Outbox
 from aiochat.roomlog import Draft
+from aiochat.rules import OPEN
 
 WRITES_PER_SLICE: Final = 1000
 
@@ -19,10 +21,11 @@ class Room:
     A member is live, which means that its outbox gets what is delivered, or it is still catching up.
     """
 
-    __slots__ = ("delivered", "drafts", "epoch", "is_filling", "members", "name", "oldest", "outboxes")
+    __slots__ = ("delivered", "drafts", "epoch", "is_filling", "members", "name", "oldest", "outboxes", "rule")
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, rule: RoomRule = OPEN) -> None:
         self.name = name
+        self.rule = rule
         self.members: dict[Client, Sender] = {}
         self.outboxes: dict[Codec, dict[Outbox, None]] = {}  # of the live ones
         self.drafts: list[Draft] = []  # for the next append

@@ -2,23 +2,33 @@
 
 import asyncio
 import gc
+import os
 import signal
 import socket
 import ssl
 import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import structlog
 from aiohttp import web
 
 from aiochat import logs
-from aiochat.app import setup
+from aiochat.app import Chat, setup
 from aiochat.config import Config
-from aiochat.errors import StartError
+from aiochat.errors import Ended, StartError
+from aiochat.handshakes import Handshakes
 from aiochat.limits import raise_descriptor_limit
+from aiochat.proxies import Proxies
+from aiochat.requests import identify
 from aiochat.roomlog.engines import data_path
+from aiochat.supervision import still_open
+from aiochat.systemd import Systemd
 
 _BACKLOG = 1024
+_LEAST_HTTP = 64  # connections to a port that are no WebSocket, out of limits.RESERVED_DESCRIPTORS
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -40,48 +50,141 @@ def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:
 
 async def _serve(config: Config) -> None:
     loop = asyncio.get_running_loop()
-    stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
+    stop: asyncio.Future[str] = loop.create_future()  # why it stops
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, _stop, stop, number.name)
     app = web.Application()
-    max_clients = min(raise_descriptor_limit(), config.limits.max_clients)
-    chat = setup(app, config, max_clients=max_clients)
-    runner = web.AppRunner(
-        app,
-        access_log=None,
-        keepalive_timeout=config.limits.handshake_seconds,  # also cuts off a request sent byte by byte
-        lingering_time=0,
-        shutdown_timeout=0.1,
-    )
-    await runner.setup()
-    try:
-        assert runner.server is not None
-        server = await loop.create_server(
-            runner.server,
-            config.server.host or None,
-            config.server.port,
-            backlog=_BACKLOG,
-            ssl=_ssl_context(config),
-            ssl_handshake_timeout=config.limits.handshake_seconds if config.server.tls_certificate else None,
-        )
-    except OSError as error:
-        await runner.cleanup()
-        raise StartError(f"cannot listen on {config.server.host}:{config.server.port}: {error.strerror}") from None
-    _announce(config, server.sockets)
+    app.on_response_prepare.append(identify)
+    if config.server.trusted_proxies:
+        app.middlewares.append(Proxies(config.server.trusted_proxies).middleware)
+    descriptors = raise_descriptor_limit()
+    max_clients = min(descriptors, config.limits.max_clients)
+    internal = web.Application() if config.server.internal_port else None
+    chat = setup(app, config, max_clients=max_clients, internal=internal)
+    chat.metrics.add_process()
+
+    def most_http() -> int:
+        """What clients leave free."""
+        return min(config.limits.max_http_connections, max(_LEAST_HTTP, descriptors - chat.clients))
+
+    listeners = [_Listener(app, config, config.server.port, most_http)]
+    if internal is not None:
+        internal.on_response_prepare.append(identify)
+        listeners.append(_Listener(internal, config, config.server.internal_port, most_http))
+    await _open(listeners)
+    sockets = [socket for listener in listeners for socket in listener.sockets]
+    chat.supervision.watch(asyncio.create_task(still_open(sockets), name="the listener"))
+    _announce(config, [listener.sockets[0].getsockname()[1] for listener in listeners])
     if max_clients < config.limits.max_clients:
         _log.warning("max_clients_fitted", max_clients=max_clients, configured=config.limits.max_clients)
     gc.freeze()  # what is there now stays, and need not be looked through again
     assert chat.ended is not None
-    chat.ended.add_done_callback(lambda ended: stop.set())
-    await stop.wait()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.remove_signal_handler(number)  # a second one ends the process at once
-    _log.info("stopping", drain_seconds=config.server.drain_seconds)
-    server.close()
-    await runner.cleanup()
-    _log.info("stopped")
+    chat.ended.add_done_callback(lambda ended: _stop(stop, "ended"))
+    systemd = Systemd()
+    systemd.tell("READY=1")
+    feeding = asyncio.create_task(systemd.feed(chat.in_turn, lambda: f"{chat.clients} clients"))
+    cause = await stop
+    await _leave(config, chat, systemd, cause)
+    began = loop.time()
+    chat.supervision.stand_down()
+    for listener in listeners:  # health and metrics can be asked for to the end
+        await listener.close()
+    feeding.cancel()
+    clients, dropped = chat.drained
+    _log.info("stopped", clients=clients, dropped=dropped, seconds=round(loop.time() - began, 3))
     if chat.ended.done():
-        raise StartError(chat.ended.result())
+        raise Ended(chat.ended.result())
+
+
+class _Listener:
+    """One application on one port, on the host and with the certificate that both have."""
+
+    def __init__(self, app: web.Application, config: Config, port: int, most_http: Callable[[], int]) -> None:
+        self._config = config
+        self._port = port
+        self._server: asyncio.Server | None = None
+        options = {
+            "access_log": None,
+            "keepalive_timeout": config.limits.handshake_seconds,  # also cuts off a request sent byte by byte
+            "lingering_time": 0,
+        }
+        self._handshakes = Handshakes(most_http, options)
+        app.middlewares.append(self._handshakes.middleware)
+        # For requests in flight: aiohttp waits twice as long, the chat's drain takes half, and there may be two listeners.
+        self._runner = web.AppRunner(app, shutdown_timeout=config.server.drain_seconds / 8)
+
+    @property
+    def sockets(self) -> tuple[socket.socket, ...]:
+        return () if self._server is None else self._server.sockets
+
+    async def open(self) -> None:
+        """Raises `StartError`."""
+        config = self._config
+        await self._runner.setup()
+        assert self._runner.server is not None
+        self._handshakes.server = self._runner.server
+        try:
+            self._server = await asyncio.get_running_loop().create_server(
+                self._handshakes,
+                config.server.host or None,
+                self._port,
+                backlog=_BACKLOG,
+                ssl=_ssl_context(config),
+                ssl_handshake_timeout=config.limits.handshake_seconds if config.server.tls_certificate else None,
+            )
+        except OSError as error:
+            raise StartError(f"cannot listen on {config.server.host}:{self._port}: {error.strerror}") from None
+
+    async def close(self) -> None:
+        """Take no more connections, then end the application."""
+        if self._server is not None:
+            with suppress(OSError):  # its descriptor was closed by somebody else
+                self._server.close()
+        await self._runner.cleanup()
+
+
+async def _open(listeners: Sequence[_Listener]) -> None:
+    try:
+        for listener in listeners:
+            await listener.open()
+    except StartError:
+        for listener in listeners:
+            await listener.close()
+        raise
+
+
+def _stop(stop: asyncio.Future[str], cause: str) -> None:
+    if not stop.done():
+        stop.set_result(cause)
+
+
+async def _leave(config: Config, chat: Chat, systemd: Systemd, cause: str) -> None:
+    """The beginning of a stop: clients still come, until load balancers have seen that no more should.
+
+    Nobody waits for that at a terminal (SIGINT), or where the chat has ended by itself.
+    """
+    for number in _SIGNALS:
+        asyncio.get_running_loop().remove_signal_handler(number)
+        signal.signal(number, _end_at_once)
+    settings = config.server
+    unready_seconds = settings.unready_seconds if cause == signal.SIGTERM.name else 0.0
+    _log.info(
+        "stopping",
+        cause=cause,
+        clients=chat.clients,
+        unready_seconds=unready_seconds,
+        drain_seconds=settings.drain_seconds,
+    )
+    systemd.tell("STOPPING=1", f"STATUS=stopping, {chat.clients} clients")
+    chat.leave()
+    if unready_seconds:
+        assert chat.ended is not None
+        await asyncio.wait([chat.ended], timeout=unready_seconds)
+
+
+def _end_at_once(number: int, frame: object) -> None:
+    """A second signal. By default a process that is alone in a container would not hear it."""
+    os._exit(128 + number)
 
 
 def _ssl_context(config: Config) -> ssl.SSLContext | None:
@@ -100,13 +203,14 @@ def _ssl_context(config: Config) -> ssl.SSLContext | None:
     return context
 
 
-def _announce(config: Config, sockets: tuple[socket.socket, ...]) -> None:
+def _announce(config: Config, ports: Sequence[int]) -> None:
     """Say where to go, on standard output: it is for people, not for the log."""
-    port = sockets[0].getsockname()[1]
     tls = "s" if config.server.tls_certificate else ""
     host = config.server.host if config.server.host not in ("", "0.0.0.0", "::", "localhost") else "127.0.0.1"
     host = f"[{host}]" if ":" in host else host
-    print(f"aiochat is at  http{tls}://{host}:{port}/  in a browser")
-    print(f"or in a shell  wscat -c ws{tls}://{host}:{port}{config.server.path}")
+    print(f"aiochat is at  http{tls}://{host}:{ports[0]}/  in a browser")
+    print(f"or in a shell  wscat -c ws{tls}://{host}:{ports[0]}{config.server.path}")
+    for port in ports[1:]:
+        print(f"its metrics at http{tls}://{host}:{port}/metrics")
     print(f"its data is    {data_path(config)}")
     sys.stdout.flush()

@@ -91,6 +91,7 @@ class Upgrade(web.WebSocketResponse):
         if isinstance(entry, Refusal):
             connection.outbox.close(entry.close or Close.BAD_REQUEST, f"{entry.code}: {entry.reason}")
         else:
+            connection.client.name = entry.name
             shared.hub.attach(connection.client, entry.room)
         if shared.is_closing:
             connection.outbox.close(Close.RESTART, "the server restarts")
@@ -114,9 +115,12 @@ class Inlet(WebSocketDataQueue):
             if not connection.outbox.is_sealed:
                 connection.message_received(payload, size, kind is _BINARY)
         elif kind is _PING:
-            connection.unanswered_ping = bytes(payload)
+            connection.controls_in += 1
+            connection.ping_received(bytes(payload))
         elif kind is _CLOSE:
             connection.close_received(payload)
+        else:
+            connection.controls_in += 1
 
     def set_exception(self, exc: BaseException, exc_cause: object = None) -> None:
         self.connection.reading_failed(exc)

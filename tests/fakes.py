@@ -9,7 +9,7 @@ from aiochat.config import Config
 from aiochat.errors import StoreError
 from aiochat.messages import Message, Sender
 from aiochat.outbox import Outbox
-from aiochat.roomlog import Answer, Appended, Draft, Page, RoomLog
+from aiochat.roomlog import Answer, Appended, Deleted, Draft, Page, RoomLog
 from aiochat.roomlog.memory import MemoryLog
 from tests.wire import Frame, frames_of
 
@@ -73,7 +73,7 @@ class SlowLog(RoomLog):
         self.calls: deque[Callable[[StoreError | None], None]] = deque()
         self.batches: list[Mapping[str, Sequence[Draft]]] = []  # of all calls of `append`
         self._log = MemoryLog(config)
-        self.secret = self._log.secret
+        self.secret, self.kept = self._log.secret, self._log.kept
 
     @property
     def epoch(self) -> str:
@@ -96,6 +96,12 @@ class SlowLog(RoomLog):
     ) -> None:
         read = partial(self._log.read, room, answer, limit=limit, before=before, after=after)
         self.calls.append(lambda error: answer(error) if error else read())
+
+    def delete(self, room: str, answer: Answer[Deleted]) -> None:
+        self.calls.append(lambda error: answer(error) if error else self._log.delete(room, answer))
+
+    def keep(self, key: str, value: bytes | None, answer: Answer[None]) -> None:
+        self.calls.append(lambda error: answer(error) if error else self._log.keep(key, value, answer))
 
     def fill(self, room: str, count: int) -> tuple[Message, ...]:
         """Let the room have said so much already."""

@@ -12,10 +12,11 @@ from aiochat.codecs import CODECS
 from aiochat.config import Config, load
 from aiochat.directory import LocalDirectory
 from aiochat.errors import Close, StoreError
+from aiochat.hooks import Hooks
 from aiochat.hub import Hub
 from aiochat.identity import Identity
 from aiochat.outbox import Backlog, Outbox
-from aiochat.roomlog import Answer, Appended, Draft, Page, RoomLog
+from aiochat.roomlog import Answer, Appended, Deleted, Draft, Page, RoomLog
 from aiochat.roomlog.memory import MemoryLog
 from tests import wire
 from tests.programs import Event
@@ -45,7 +46,7 @@ class HeldLog(RoomLog):
 
     def __init__(self, config: Config) -> None:
         self._log = MemoryLog(config)
-        self.secret = self._log.secret
+        self.secret, self.kept = self._log.secret, self._log.kept
         self.is_held = False
         self.calls: deque[Callable[[], None]] = deque()
         self._error: StoreError | None = None
@@ -60,6 +61,12 @@ class HeldLog(RoomLog):
         self, room: str, answer: Answer[Page], *, limit: int, before: int | None = None, after: int | None = None
     ) -> None:
         self._call(lambda: self._log.read(room, answer, limit=limit, before=before, after=after), answer)
+
+    def delete(self, room: str, answer: Answer[Deleted]) -> None:
+        self._call(lambda: self._log.delete(room, answer), answer)
+
+    def keep(self, key: str, value: bytes | None, answer: Answer[None]) -> None:
+        self._call(lambda: self._log.keep(key, value, answer), answer)
 
     async def close(self) -> None:
         self.answer(len(self.calls))
@@ -167,14 +174,14 @@ class HubProgram:
 class ProgramChat:
     """A hub with these settings over the default ones."""
 
-    def __init__(self, clock: Clock | None = None, **settings: dict[str, Any]) -> None:
+    def __init__(self, clock: Clock | None = None, application: Hooks | None = None, **settings: dict[str, Any]) -> None:
         loop = asyncio.get_running_loop()
         if clock is not None:
             loop.time = clock  # type: ignore[method-assign]
         self.config = load(flags={"limits": UNLIMITED, **settings})
         self.log = HeldLog(self.config)
         self.backlog = Backlog(self.config.queue, loop.time)
-        self.hub = Hub(self.config, self.log, LocalDirectory())
+        self.hub = Hub(self.config, self.log, LocalDirectory(), application)
         self._ids = 0
 
     def connect(self, room: str | None = None, name: str | None = None, *, is_text: bool = False) -> HubProgram:

@@ -157,7 +157,7 @@ class Chat:
         ]
         counts = (
             *(self.backlog.bytes, len(self.backlog), hub.inbox.bytes, hub.tails._bytes),
-            *(log._bytes, log._messages, log._reads_in_flight),
+            *(log.bytes, log.messages, log.reads_in_flight),
         )
         return not any(len(each) for each in left) and not any(counts)
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 from aiochat.config import Config, load
 from aiochat.errors import Reply
 from aiochat.messages import Entry, Message, Sender
-from aiochat.roomlog import Appended, Draft, Page, Repeated, RoomLog, content_bytes
+from aiochat.roomlog import Appended, Deleted, Draft, Page, Repeated, RoomLog, content_bytes
 from aiochat.roomlog.engines import make_log
 
 ALICE: Final = Sender("c1", "alice")
@@ -60,6 +60,16 @@ class Log:
     ) -> asyncio.Future[Page]:
         future: asyncio.Future[Page] = asyncio.get_running_loop().create_future()
         self.engine.read(room, self._answer(future), limit=limit, before=before, after=after)
+        return future
+
+    def delete(self, room: str) -> asyncio.Future[Deleted]:
+        future: asyncio.Future[Deleted] = asyncio.get_running_loop().create_future()
+        self.engine.delete(room, self._answer(future))
+        return future
+
+    def keep(self, key: str, value: bytes | None) -> asyncio.Future[None]:
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.engine.keep(key, value, self._answer(future))
         return future
 
     def _answer(self, future: asyncio.Future[Any]) -> Any:

@@ -97,10 +97,11 @@ async def running(
     uvloop: bool = True,
     config: Path | None = None,
     descriptors: int | None = None,
+    before: str = "",
 ) -> AsyncIterator[Server]:
     """A server with `settings` such as {"limits.max_clients": 5}; it is ended whatever happens in the block.
 
-    `descriptors` is how many it may have.
+    `descriptors` is how many it may have; `before` is a line of Python that its process begins with.
     """
     given = {
         "server.port": 0,
@@ -113,6 +114,8 @@ async def running(
     main = _MAIN.format(uvloop="__import__('uvloop')" if uvloop else None)
     if descriptors is not None:
         main = f"import resource; resource.setrlimit(resource.RLIMIT_NOFILE, ({descriptors}, {descriptors})); {main}"
+    if before:
+        main = f"{before}; {main}"
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", main, "serve"),
         *(("--config", str(config)) if config else ()),

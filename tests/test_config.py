@@ -55,7 +55,7 @@ def complaint(file: Path | None = None, flags: dict[str, Any] | None = None) -> 
 
 def test_every_setting_has_its_default_in_the_file() -> None:
     """No section, no key more or less than the program knows, in the same order."""
-    known = {section: list(settings) for section, settings in IN_FORCE.model_dump().items()}
+    known = {section: list(settings) for section, settings in IN_FORCE.model_dump(exclude={"room"}).items()}
     assert {section: list(settings) for section, settings in defaults().items()} == known
 
 
@@ -233,7 +233,7 @@ def test_what_is_printed_says_what_is_in_force(
             "logging": IN_FORCE.logging.model_copy(update={"connections": connections}),
         }
     )
-    assert tomllib.loads(as_toml(config)) == config.model_dump(mode="json")
+    assert tomllib.loads(as_toml(config)) == config.model_dump(mode="json", exclude={"room"})
 
 
 def test_what_is_printed_can_be_given_back(file: Callable[[str], Path]) -> None:

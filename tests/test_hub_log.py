@@ -262,7 +262,7 @@ async def test_the_application_publishes_and_learns_the_offset() -> None:
         chat.hub.publishing.publish("attic", "echo", None),
     ]
     await chat.turn()
-    assert [future.result() for future in published] == [1, 2, 1]
+    assert [future.result().offset for future in published] == [1, 2, 1]
     assert alice.heard == ["hello", '{"a":1}']
     assert list(chat.hub.rooms) == ["lobby"]
     await asyncio.sleep(0)

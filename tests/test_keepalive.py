@@ -14,6 +14,7 @@ from structlog.testing import capture_logs
 from aiochat import keepalive as module
 from aiochat.config import Keepalive as Settings
 from aiochat.keepalive import GRACE_SECONDS, Keepalive
+from aiochat.lag import Lag
 
 INTERVAL, SILENCE, GRACE, SECOND = 100, 180, 8, 4  # in ticks of a quarter second
 
@@ -50,7 +51,7 @@ class Connection:
 
 def kept(interval: float = 25, timeout: float = 20, every_second: Callable[[], None] = lambda: None) -> Keepalive:
     """A keepalive that ticks by hand."""
-    return Keepalive(Settings(ping_interval_seconds=interval, pong_timeout_seconds=timeout), every_second)
+    return Keepalive(Settings(ping_interval_seconds=interval, pong_timeout_seconds=timeout), every_second, Lag(60))
 
 
 def tick(keepalive: Keepalive, times: int, *hearing: Connection) -> None:

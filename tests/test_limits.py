@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiochat.limits import Addresses, Budget, Strikes, raise_descriptor_limit
+from aiochat.limits import Budget, Strikes, raise_descriptor_limit
 
 costs = st.sampled_from([1, 10])
 pauses = st.floats(0, 20)
@@ -77,31 +77,6 @@ def test_strikes_are_too_many_only_within_their_time() -> None:
     strikes = Strikes()
     assert [strikes.add(3, 10, now) for now in (0, 1, 10, 10)] == [False, False, False, True]
     assert strikes.add(3, 10, 10.1) is False
-
-
-def test_an_address_has_so_many_clients() -> None:
-    """One that goes makes room for another, and other addresses are not concerned."""
-    addresses = Addresses(per_address=2, max_addresses=10)
-    assert [addresses.admit("a") for _ in range(3)] == [True, True, False]
-    assert addresses.admit("b")
-    addresses.release("a")
-    assert [addresses.admit("a") for _ in range(2)] == [True, False]
-
-
-def test_only_so_many_addresses_are_counted() -> None:
-    """Beyond them new ones are refused; one that is forgotten makes room, and those known go on."""
-    addresses = Addresses(per_address=2, max_addresses=2)
-    assert [addresses.admit(address) for address in "abca"] == [True, True, False, True]
-    addresses.release("b")
-    assert addresses.admit("c")
-
-
-def test_without_a_limit_no_address_is_remembered() -> None:
-    """Zero is no limit, and costs no memory."""
-    addresses = Addresses(per_address=0, max_addresses=1)
-    assert all(addresses.admit(f"10.0.0.{number}") for number in range(200))
-    addresses.release("10.0.0.1")
-    assert not addresses._clients
 
 
 class System:

@@ -259,7 +259,7 @@ def test_so_many_reads_are_in_flight_that_an_append_can_come_between(hub: Hub) -
     while hub.log.calls:
         hub.log.answer()
     hub.run()
-    assert (len(hub.pages), hub.queue._reads_in_flight, hub.queue._reads_waiting) == (21, 0, deque())
+    assert (len(hub.pages), hub.queue.reads_in_flight, hub.queue._reads_waiting) == (21, 0, deque())
 
 
 def test_a_log_that_answers_within_the_call_is_answered_in_a_turn() -> None:

@@ -93,4 +93,4 @@ def test_a_read_that_the_log_cannot_begin_is_answered(hub: Hub, monkeypatch: pyt
     hub.read()
     hub.run()
     assert [type(page) for page in hub.pages] == [StoreError]
-    assert hub.queue._reads_in_flight == 0
+    assert hub.queue.reads_in_flight == 0

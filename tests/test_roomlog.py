@@ -192,6 +192,35 @@ async def test_a_batch_can_erase_what_it_brings(log: Log) -> None:
     assert said(await log.read("a")) == [(1, "erased"), (2, "erases 1"), (3, "erased"), (4, "erases 3")]
 
 
+# Deletion
+
+
+async def test_a_deleted_room_begins_anew_under_another_epoch(log: Log) -> None:
+    """Nothing of it is left, its keys included; no offset is used again under the epoch that it had."""
+    before = await log.append("a", "one", draft("two", key="key-12345"))
+    deleted = await log.delete("a")
+    empty = await log.read("a")
+    after = await log.append("a", draft("two", key="key-12345"))
+    assert (deleted.newest, deleted.epoch) == (2, empty.epoch)
+    assert (empty.oldest, empty.newest, empty.entries) == (1, 0, ())
+    assert (said(after), after.epoch) == ([(1, "two")], deleted.epoch)
+    assert deleted.epoch != before.epoch
+
+
+async def test_deletion_takes_its_turn_and_leaves_other_rooms(log: Log) -> None:
+    """What was appended before it is gone, what comes after is there; one never written to keeps its epoch."""
+    await log.append("b", "uno")
+    epoch = (await log.read("c")).epoch
+    calls: list[asyncio.Future[Any]] = [
+        *(log.append_drafts({"a": [draft("one")]}), log.delete("a"), log.append_drafts({"a": [draft("two")]})),
+        *(log.delete("c"), log.read("a"), log.read("b")),
+    ]
+    _, deleted, _, never, page, other = await asyncio.gather(*calls)
+    assert log.answered[-6:] == list(range(2, 8))
+    assert (deleted.newest, never.newest, never.epoch) == (1, 0, epoch)
+    assert (said(page), said(other)) == ([(1, "two")], [(1, "uno")])
+
+
 async def test_closing_answers_everything_first(url: str) -> None:
     """Nobody waits for ever."""
     async with opened(url) as log:

@@ -247,6 +247,17 @@ def test_a_traceback_with_local_variables_does_not_show_the_secret(make_store: A
         assert repr(secret)[2:20] not in shown
 
 
+def test_only_so_many_values_are_kept(make_store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One more is refused; another value of a key that is there, or one instead of a forgotten one, is not."""
+    store = make_store()
+    monkeypatch.setattr("aiochat.roomlog.writer.KEPT_VALUES", 2)
+    kept = [store.writer.answer(wire.Keep(key, b"1")) for key in "abca"]
+    assert [isinstance(answered, wire.Kept) for answered in kept] == [True, True, False, True]
+    store.writer.answer(wire.Keep("a", None))
+    assert isinstance(store.writer.answer(wire.Keep("c", b"1")), wire.Kept)
+    assert store.count("kept") == 2
+
+
 # The schema
 
 LATER = (*MIGRATIONS, "ALTER TABLE rooms ADD COLUMN topic TEXT")
@@ -257,9 +268,9 @@ def test_an_older_file_is_brought_up_to_date(path: Path, make_store: Any) -> Non
     make_store().append("a", "one")
     connection = connect(path, "rw")
     migrate(connection, check(connection, path), LATER)
-    assert connection.execute("PRAGMA user_version").fetchone() == (2,)
+    assert connection.execute("PRAGMA user_version").fetchone() == (len(LATER),)
     assert connection.execute("SELECT name, topic FROM rooms").fetchall() == [("a", None)]
-    migrate(connection, 2, LATER)
+    migrate(connection, len(LATER), LATER)
     connection.close()
 
 
@@ -268,10 +279,10 @@ def test_a_step_that_fails_leaves_the_file_as_it_was(path: Path, make_store: Any
     make_store().append("a", "one")
     connection = connect(path, "rw")
     with pytest.raises(sqlite3.OperationalError, match="no such table: theirs"):
-        migrate(connection, 1, (*LATER[:1], f"{LATER[1]}; DELETE FROM theirs"))
+        migrate(connection, len(MIGRATIONS), (*MIGRATIONS, f"{LATER[-1]}; DELETE FROM theirs"))
     connection.close()
     connection = connect(path, "rw")
-    assert check(connection, path) == 1
+    assert check(connection, path) == len(MIGRATIONS)
     assert "topic" not in connection.execute("SELECT sql FROM sqlite_schema WHERE name = 'rooms'").fetchone()[0]
     connection.close()
 
@@ -294,6 +305,6 @@ def test_frames_come_in_any_pieces(bodies: list[bytes], sizes: list[int]) -> Non
 def test_requests_are_what_they_were() -> None:
     """The one type that holds all of them tells them apart."""
     page = wire.Page("epoch", 1, 2, 1, 2, [(1, b"chunk")])
-    for answered in (wire.Opened(b"secret"), wire.Appended([]), page, wire.Failed("reason")):
+    for answered in (wire.Opened(b"secret", {}), wire.Appended([]), page, wire.Failed("reason")):
         body = next(iter(Frames().feed(wire.frame(answered))))
         assert wire.decode_answer(body) == answered

@@ -107,6 +107,25 @@ class TextCodec:
     frame = staticmethod(text_frames)
 
 
+class GuestTextCodec(TextCodec):
+    """Where some are verified users, who has no name is shown as `guest-ID`, and passes for nobody."""
+
+    def encode_entry(self, entry: Entry) -> bytes:
+        return super().encode_entry(_as_guest(entry))
+
+    def encode_event(self, event: Event) -> Sequence[bytes]:
+        if isinstance(event, Joined | HistoryPage):
+            event = msgspec.structs.replace(event, messages=tuple(map(_as_guest, event.messages)))
+        return super().encode_event(event)
+
+
+def _as_guest(entry: Entry) -> Entry:
+    sender = entry.sender if isinstance(entry, Message) else None
+    if sender is None or sender.name is not None or sender.client is None:
+        return entry
+    return msgspec.structs.replace(entry, sender=msgspec.structs.replace(sender, name=_shown(sender)))
+
+
 def _command(line: str) -> Command | Reply:
     if line.startswith("//"):
         return Publish(room=HERE, text=line[1:])

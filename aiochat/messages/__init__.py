@@ -59,6 +59,8 @@ from aiochat.messages.events import (
 from aiochat.messages.fields import (
     HERE,
     MAX_INTEGER,
+    MAX_KEY_CHARACTERS,
+    MIN_KEY_CHARACTERS,
     Id,
     Key,
     Limit,
@@ -71,6 +73,8 @@ __all__ = [
     "EVENTS",
     "HERE",
     "MAX_INTEGER",
+    "MAX_KEY_CHARACTERS",
+    "MIN_KEY_CHARACTERS",
     "Ack",
     "Answer",
     "Call",

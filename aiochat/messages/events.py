@@ -65,7 +65,7 @@ class Limits(msgspec.Struct, frozen=True, gc=False):
 
 
 class Welcome(Event, frozen=True, kw_only=True):
-    """First on every connection."""
+    """First on every connection. `valid_ms` is for how long the access token holds, where one was shown."""
 
     protocol: int
     features: tuple[str, ...]
@@ -74,6 +74,7 @@ class Welcome(Event, frozen=True, kw_only=True):
     server: str
     ping_interval_ms: int
     limits: Limits
+    valid_ms: int | None = None
 
 
 class Session(Event, frozen=True):
@@ -102,7 +103,8 @@ class Joined(Answer, frozen=True, kw_only=True):
 
 class Left(Answer, frozen=True, kw_only=True):
     """`reason` is there where the server took the client out: `stalled`, who did not ask on while catching up, or
-    at a `resume`, the code of the error: `unavailable` when the log could not be read, `bad_room` and so on.
+    at a `resume`, the code of the error: `unavailable` when the log could not be read, `bad_room` and so on; or whom
+    the rights of a new access token do not let stay: `forbidden`.
     """
 
     room: str
@@ -126,9 +128,10 @@ class Resumed(Answer, frozen=True, kw_only=True):
 
 
 class Refreshed(Answer, frozen=True, kw_only=True):
-    """The new access token holds until `expires`, in milliseconds since 1970."""
+    """The new access token holds until `expires`, in milliseconds since 1970, which is for `valid_ms`."""
 
     expires: int
+    valid_ms: int | None = None
 
 
 class Sent(Answer, frozen=True, kw_only=True):

@@ -6,11 +6,13 @@ import msgspec
 from msgspec import Meta
 
 MAX_INTEGER: Final = (1 << 53) - 1  # what every language's numbers hold exactly
+MIN_KEY_CHARACTERS: Final = 8
+MAX_KEY_CHARACTERS: Final = 64
 HERE: Final = ""  # as a room: the one that a text client is in
 
 Id = Annotated[str, Meta(max_length=64)] | Annotated[int, Meta(ge=-MAX_INTEGER, le=MAX_INTEGER)]
 Offset = Annotated[int, Meta(ge=0, le=MAX_INTEGER)]
-Key = Annotated[str, Meta(min_length=8, max_length=64)]
+Key = Annotated[str, Meta(min_length=MIN_KEY_CHARACTERS, max_length=MAX_KEY_CHARACTERS)]
 Limit = Annotated[int, Meta(ge=0, le=300)]
 
 

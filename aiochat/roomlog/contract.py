@@ -7,7 +7,7 @@ the loop's thread, in the order of the calls and as of then, by the result or a 
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, TypeVar
+from typing import Any, ClassVar, Final, TypeVar
 
 import msgspec
 
@@ -15,6 +15,8 @@ from aiochat.errors import Reply, StoreError
 from aiochat.messages import Entry, Sender
 
 PAGE_BYTES: Final = 256 << 10
+KEPT_VALUES: Final = 25_000
+KEPT_BYTES: Final = 4 << 10  # of one
 
 _Result = TypeVar("_Result")
 
@@ -39,7 +41,8 @@ class Draft(msgspec.Struct, frozen=True, gc=False):
     """An entry on its way into the log: a message, or the erasure of the one at offset `target`.
 
     `ts` is in Unix milliseconds; `size` is its `content_bytes`, `publisher` for the hub alone. The `key`, if there is
-    one, is its user's or, for who has none, its client's.
+    one, is its user's or, for who has none, its client's. It stands for what was `said`, text and data, where the
+    embedding application has made something else of that.
     """
 
     sender: Sender
@@ -50,6 +53,7 @@ class Draft(msgspec.Struct, frozen=True, gc=False):
     publisher: Any
     key: str | None = None
     target: int | None = None
+    said: tuple[str | None, Any] | None = None
 
 
 class Repeated(msgspec.Struct, frozen=True, gc=False):
@@ -85,10 +89,22 @@ class Page(msgspec.Struct, frozen=True, gc=False):
     entries: tuple[Entry, ...]
 
 
+class Deleted(msgspec.Struct, frozen=True, gc=False):
+    """A room whose log was thrown away: the `epoch` of its next message, and where it stood; 0 if it was empty."""
+
+    epoch: str
+    newest: int
+
+
 class RoomLog(ABC):
-    """Open, append, read, close. `secret` is 32 random bytes that live as long as what the log holds."""
+    """Open, append, read, close. `secret` is 32 random bytes that live as long as what the log holds.
+
+    Beside the rooms it keeps a few values of the server's own, such as bans: `kept` is what there was at `open`.
+    """
 
     secret: bytes
+    kept: Mapping[str, bytes]
+    is_shared: ClassVar[bool] = False  # by several nodes; a log of this node's own fails for it alone
 
     @abstractmethod
     async def open(self, on_end: Callable[[str], None]) -> None:
@@ -112,6 +128,17 @@ class RoomLog(ABC):
 
         At most `limit` of them and PAGE_BYTES of content, but one in any case if `limit` is not 0. A room never written
         to is empty, not an error, and has an epoch that its first message will have, too.
+        """
+
+    @abstractmethod
+    def delete(self, room: str, answer: Answer[Deleted]) -> None:
+        """Throw a room's log away: nothing of it can be read any more, and it begins again under another epoch."""
+
+    @abstractmethod
+    def keep(self, key: str, value: bytes | None, answer: Answer[None]) -> None:
+        """Keep a value for as long as `secret` lives, in the place of an older one; None forgets it.
+
+        A `StoreError` answers one of more than KEPT_BYTES, and a new one beyond KEPT_VALUES.
         """
 
     @abstractmethod

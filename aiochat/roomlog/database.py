@@ -45,6 +45,7 @@ MIGRATIONS: Final = (
     CREATE TABLE forgotten (bucket INTEGER PRIMARY KEY, rooms INTEGER NOT NULL);
     CREATE TABLE doomed (room INTEGER PRIMARY KEY); -- forgotten rooms of which there are chunks
     """,
+    "CREATE TABLE kept (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;",
 )
 
 _REASONS: Final = {
@@ -191,6 +192,18 @@ class Database:
 
     def set(self, name: str, value: Any) -> None:
         self.writer.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
+
+    def kept(self) -> dict[str, bytes]:
+        return dict(self.writer.execute("SELECT key, value FROM kept").fetchall())
+
+    def keep(self, key: str, value: bytes | None) -> int:
+        """Within a transaction; None forgets it. How many there are then."""
+        if value is None:
+            self.writer.execute("DELETE FROM kept WHERE key = ?", (key,))
+        else:
+            self.writer.execute("INSERT OR REPLACE INTO kept VALUES (?, ?)", (key, value))
+        (count,) = self.writer.execute("SELECT count(*) FROM kept").fetchone()
+        return int(count)
 
     def _check_header(self) -> None:
         try:

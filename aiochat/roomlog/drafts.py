@@ -39,7 +39,7 @@ class Digest:
 
     def __call__(self, draft: Draft) -> bytes:
         digest = self._begun.copy()
-        digest.update(_encode((draft.text, draft.data, draft.target)))
+        digest.update(_encode((*(draft.said or (draft.text, draft.data)), draft.target)))
         return digest.digest()
 
 

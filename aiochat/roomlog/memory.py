@@ -13,7 +13,17 @@ from aiochat.config import Config
 from aiochat.errors import Reply
 from aiochat.messages import Entry, Message
 from aiochat.roomlog import drafts as of
-from aiochat.roomlog.contract import PAGE_BYTES, Answer, Appended, Draft, Page, Repeated, RoomLog, content_bytes
+from aiochat.roomlog.contract import (
+    PAGE_BYTES,
+    Answer,
+    Appended,
+    Deleted,
+    Draft,
+    Page,
+    Repeated,
+    RoomLog,
+    content_bytes,
+)
 
 _ENTRY_BYTES: Final = 500  # what one entry costs beside its content: struct, deque slot, offset, time and key
 
@@ -48,6 +58,7 @@ class MemoryLog(RoomLog):
 
     def __init__(self, config: Config) -> None:
         self.secret = os.urandom(32)
+        self.kept: Mapping[str, bytes] = {}  # whatever was: nothing of it is left
         self._digest = of.Digest(self.secret)
         self._limits = config.history
         self._max_keys = config.store.max_keys
@@ -73,6 +84,15 @@ class MemoryLog(RoomLog):
             return
         self._forget_aged(ring)
         answer(Page(ring.epoch, ring.oldest, ring.newest, _page(ring, limit, before, after)))
+
+    def delete(self, room: str, answer: Answer[Deleted]) -> None:
+        ring = self._rings.get(room)
+        if ring is not None:
+            self._forget(room)
+        answer(Deleted(self._new_epoch(room), 0 if ring is None else ring.newest))
+
+    def keep(self, key: str, value: bytes | None, answer: Answer[None]) -> None:
+        answer(None)
 
     async def close(self) -> None:
         self._rings.clear()
@@ -156,7 +176,9 @@ class MemoryLog(RoomLog):
                 self._forget_oldest(next(iter(self._rings.values())))
 
     def _forget_idlest(self) -> None:
-        room = next(iter(self._rings))
+        self._forget(next(iter(self._rings)))
+
+    def _forget(self, room: str) -> None:
         self._bytes -= self._rings.pop(room).bytes
         self._forgotten[of.bucket(room)] += 1
 

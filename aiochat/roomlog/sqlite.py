@@ -18,7 +18,7 @@ from aiochat.config import Config
 from aiochat.errors import StartError, StoreError
 from aiochat.roomlog import chunks, wire
 from aiochat.roomlog import drafts as of
-from aiochat.roomlog.contract import Answer, Appended, Draft, Page, RoomLog
+from aiochat.roomlog.contract import Answer, Appended, Deleted, Draft, Page, RoomLog
 from aiochat.roomlog.process import DIED, WriterProcess
 
 SCHEME: Final = "sqlite:///"
@@ -84,6 +84,12 @@ class SqliteLog(RoomLog):
         request = wire.Read(room, limit, before, after)
         self._ask(lambda: request, lambda answered: answer(self._read(request, answered)))
 
+    def delete(self, room: str, answer: Answer[Deleted]) -> None:
+        self._ask(lambda: wire.Delete(room), lambda answered: answer(_deleted(answered)))
+
+    def keep(self, key: str, value: bytes | None, answer: Answer[None]) -> None:
+        self._ask(lambda: wire.Keep(key, value), lambda answered: answer(_kept(answered)))
+
     async def close(self) -> None:
         if self._restarting is not None:
             self._restarting.cancel()
@@ -101,7 +107,7 @@ class SqliteLog(RoomLog):
         finally:
             await process.end(at_once=is_hung)
 
-    def _ask(self, request: Callable[[], wire.Append | wire.Read], answer: Callable[[wire.Answered], None]) -> None:
+    def _ask(self, request: Callable[[], wire.Asked], answer: Callable[[wire.Answered], None]) -> None:
         if self._process is None or not self._process.is_open:
             answer(wire.Failed(DIED))
             return
@@ -120,7 +126,7 @@ class SqliteLog(RoomLog):
         except BaseException:
             await process.end()
             raise
-        self.secret = answered.secret
+        self.secret, self.kept = answered.secret, answered.kept
         self._digest = of.Digest(self.secret)
         self._process = process
         if not process.is_open:
@@ -132,19 +138,27 @@ class SqliteLog(RoomLog):
             self._restarting = asyncio.get_running_loop().create_task(self._restart(process))
 
     async def _restart(self, process: WriterProcess) -> None:
+        try:
+            await self._start_again(process)
+        except StartError as error:
+            self._on_end(str(error))
+        except Exception as error:  # no descriptors, no threads: nobody would ever try again
+            _logger.exception("store_writer_not_restarted")
+            self._on_end(
+                f"the process that writes {self._request.path} cannot be started again ({type(error).__name__})"
+            )
+        else:
+            _logger.warning("store_writer_restarted")
+
+    async def _start_again(self, process: WriterProcess) -> None:
+        """Raises `StartError`."""
         now = asyncio.get_running_loop().time()
         is_first, self._last_death = now - self._last_death >= _DEATHS_SECONDS, now
         status = await process.end()
         _logger.error("store_writer_died", status=status)
         if not is_first:
-            self._on_end(f"the process that writes {self._request.path} died twice within a minute")
-            return
-        try:
-            await self._start()
-        except StartError as error:
-            self._on_end(str(error))
-        else:
-            _logger.warning("store_writer_restarted")
+            raise StartError(f"the process that writes {self._request.path} died twice within a minute")
+        await self._start()
 
     def _appended(
         self, batch: Mapping[str, Sequence[Draft]], answered: wire.Answered
@@ -205,6 +219,16 @@ def _page(request: wire.Read, answered: wire.Answered) -> Page | StoreError:
     except wire.DAMAGES:
         return StoreError(wire.DAMAGED)
     return Page(answered.epoch, answered.oldest, answered.newest, entries)
+
+
+def _deleted(answered: wire.Answered) -> Deleted | StoreError:
+    if not isinstance(answered, wire.Deleted):
+        return StoreError(_reason(answered))
+    return Deleted(answered.epoch, answered.newest)
+
+
+def _kept(answered: wire.Answered) -> StoreError | None:
+    return None if isinstance(answered, wire.Kept) else StoreError(_reason(answered))
 
 
 def _reason(answered: wire.Answered) -> str:

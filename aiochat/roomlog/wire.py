@@ -84,12 +84,22 @@ class Read(Request, frozen=True, array_like=True, tag=True):
     is_anew: bool = False  # from the disk, whatever is in memory
 
 
+class Delete(Request, frozen=True, array_like=True, tag=True):
+    room: str
+
+
+class Keep(Request, frozen=True, array_like=True, tag=True):
+    key: str
+    value: bytes | None
+
+
 class Shut(Request, frozen=True, array_like=True, tag=True):
     """Last of all: mark the file as cleanly closed."""
 
 
 class Opened(Request, frozen=True, array_like=True, tag=True):
     secret: bytes
+    kept: dict[str, bytes]
 
 
 class Refused(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -123,12 +133,21 @@ class Page(Request, frozen=True, array_like=True, tag=True):
     chunks: list[tuple[int, bytes]]
 
 
+class Deleted(Request, frozen=True, array_like=True, tag=True):
+    epoch: str
+    newest: int
+
+
+class Kept(Request, frozen=True, array_like=True, tag=True):
+    pass
+
+
 class Failed(Request, frozen=True, array_like=True, tag=True):
     reason: str
 
 
-Asked = Open | Append | Read | Shut
-Answered = Opened | Appended | Page | Failed
+Asked = Open | Append | Read | Delete | Keep | Shut
+Answered = Opened | Appended | Page | Deleted | Kept | Failed
 
 DAMAGED: Final = "the file is damaged"
 DAMAGES: Final = (msgspec.MsgspecError, UnicodeDecodeError)  # what decoding a damaged chunk raises

@@ -16,6 +16,7 @@ from typing import Final
 
 from aiochat.errors import StartError, StoreError
 from aiochat.roomlog.checkpoints import Checkpoints
+from aiochat.roomlog.contract import KEPT_BYTES, KEPT_VALUES
 from aiochat.roomlog.database import Database, DatabaseError, reason, unusable
 from aiochat.roomlog.entries import Entries
 from aiochat.roomlog.keys import Keys
@@ -28,8 +29,12 @@ from aiochat.roomlog.wire import (
     Append,
     Appended,
     Asked,
+    Delete,
+    Deleted,
     Failed,
     Frames,
+    Keep,
+    Kept,
     Open,
     Opened,
     Read,
@@ -100,9 +105,13 @@ class Writer:
         self._damaging: Append | None = None  # that failed for a damaged file; until it does not, no other is tried
         database.on_rollback = self._invalidate
 
-    def answer(self, asked: Append | Read) -> Answered:
+    def answer(self, asked: Append | Read | Delete | Keep) -> Answered:
         try:
-            return self._entries.read(asked) if isinstance(asked, Read) else self._append(asked)
+            if isinstance(asked, Read):
+                return self._entries.read(asked)
+            if isinstance(asked, Keep):
+                return self._keep(asked)
+            return self._delete(asked) if isinstance(asked, Delete) else self._append(asked)
         except StoreError as error:
             if isinstance(asked, Append) and str(error).startswith(DAMAGED):
                 self._damaging = self._damaging or (asked if asked.rooms else None)
@@ -155,6 +164,28 @@ class Writer:
         self._pruning.after_append(written, self._entries.inserted)
         return answer
 
+    def _delete(self, asked: Delete) -> Deleted:
+        self._database.look()
+        with self._database.transaction():
+            self._rooms.refresh()
+            room = self._rooms.find(asked.room, self._database.writer)
+            if room is not None:
+                self._rooms.forget(room)
+            generation = self._rooms.generation(asked.room, self._database.writer)
+        self._pruning.invalidate()
+        self._checkpoints.wrote(0)
+        return Deleted(self._entries.epoch(generation), 0 if room is None else room.newest)
+
+    def _keep(self, asked: Keep) -> Kept:
+        self._database.look()
+        with self._database.transaction():
+            if asked.value is not None and len(asked.value) > KEPT_BYTES:
+                raise StoreError(f"a value has {KEPT_BYTES} bytes at most")
+            if self._database.keep(asked.key, asked.value) > KEPT_VALUES:
+                raise StoreError(f"there are {KEPT_VALUES} values at most")
+        self._checkpoints.wrote(0)
+        return Kept()
+
     def _try_again(self, damaging: Append) -> None:
         """Whether what failed would not any more; it was refused, and nothing of it stays. Raises `StoreError`."""
         self._database.read_anew()
@@ -183,7 +214,7 @@ def serve(channel: Channel) -> None:
     except DatabaseError as error:
         channel.send(Failed(str(unusable(database.path, reason(error)))))
         return
-    channel.send(Opened(database.secret))
+    channel.send(Opened(database.secret, database.kept()))
     is_clean = _answer_all(channel, writer)
     writer.close(is_clean=is_clean)
     if is_clean:
@@ -194,7 +225,7 @@ def _answer_all(channel: Channel, writer: Writer) -> bool:
     """Whether the server asked for the end."""
     while True:
         asked = channel.next(writer.idle_seconds())
-        if isinstance(asked, Append | Read):
+        if isinstance(asked, Append | Read | Delete | Keep):
             channel.send(writer.answer(asked))
         elif isinstance(asked, Failed):
             channel.send(asked)

@@ -11,7 +11,7 @@ import msgspec
 from yarl import URL
 
 from aiochat.errors import Close, Reply
-from aiochat.messages import Answer, Command, Join, Resume
+from aiochat.messages import Answer, Command, Join, Refresh, Refreshed, Resume
 from aiochat.sdk.backoff import Backoff, Lost
 from aiochat.sdk.commands import Commands
 from aiochat.sdk.encoding import encoded
@@ -23,6 +23,8 @@ from aiochat.sdk.rooms import Phase, Room
 from aiochat.sdk.state import State
 
 ANSWER_SECONDS: Final = 30.0
+_REFRESH_AFTER: Final = 0.8  # of the time for which an access token holds
+_REFRESH_AGAIN_MS: Final = 5000.0
 
 Token = str | Callable[[], Awaitable[str]] | None
 
@@ -147,6 +149,19 @@ class Session:
                 raise
             raise Lost(None, f"there was no token to show: {type(error).__name__}") from error
 
+    async def _keep_access(self, link: Link) -> None:
+        """Show a new token before the old one ends. Where it is not to be had, the server will end the connection."""
+        assert self.state.welcome is not None
+        valid_ms: float | None = self.state.welcome.valid_ms
+        while valid_ms is not None:
+            await asyncio.sleep(valid_ms * _REFRESH_AFTER / 1000)
+            valid_ms = max(valid_ms * (1 - _REFRESH_AFTER), _REFRESH_AGAIN_MS)
+            with suppress(Lost, Reply):
+                token = await self._access()
+                refreshed = await self.ask(Refresh(token=token or ""))
+                assert isinstance(refreshed, Refreshed)
+                valid_ms = refreshed.valid_ms
+
     async def _read(self, link: Link) -> None:
         hear = self.state.hear
         while True:
@@ -165,6 +180,8 @@ class Session:
         self._link = link
         tasks.create_task(self._send(link))
         tasks.create_task(self._catch_up(link))
+        if callable(self.options.token):
+            tasks.create_task(self._keep_access(link))
 
     async def _welcome(self) -> None:
         try:

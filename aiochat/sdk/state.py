@@ -45,6 +45,7 @@ class State:
         self.token = ""  # of the session, to resume it with
         self.fresh_token = ""  # of what this connection is until it has resumed
         self.is_connected = False  # as far as the caller was told
+        self.early: list[tuple[Joined, int]] = []  # of the access token's rooms, before the connection is the session
         self.waiting: dict[int, asyncio.Future[Answer]] = {}
         self.absent: set[str] = set()  # rooms of which the answer to `resume` has said nothing yet
         self.turned_away: set[str] = set()  # rooms in which it said that the client is not
@@ -80,10 +81,15 @@ class State:
         if not resumed:
             self.token = self.fresh_token
         self.inbox.offer(Connected(client, resumed), 0)
+        early, self.early = self.early, []
+        for joined, size in early:  # where the session goes on, it is only where it was before
+            if not resumed and joined.room not in self.rooms:
+                self._came_in(joined, size)
 
     def away(self) -> None:
         """The connection is gone."""
         self.welcomed.clear()
+        self.early.clear()
         self.commands.lost()
         for room in self.rooms.values():
             room.away()
@@ -157,6 +163,9 @@ class State:
             self._skip(room)
 
     def _joined(self, joined: Joined, size: int) -> None:
+        if joined.id is None and not self.is_connected:
+            self.early.append((joined, size))
+            return
         room = self.rooms.get(joined.room)
         if room is not None and joined.recovered is not None:
             self._page(room, joined, size)

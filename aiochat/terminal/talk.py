@@ -22,6 +22,7 @@ from aiochat.messages import (
     Rooms,
     Who,
 )
+from aiochat.names import room_name
 from aiochat.sdk import ChatClient, ChatClosed, ChatEvent, Interrupted
 from aiochat.terminal.lines import Line, lines, notice, refusal
 
@@ -52,12 +53,15 @@ class Face(Protocol):
         ...
 
 
-async def talk(url: str, room: str, name: str | None, face: Callable[["Talk"], Face]) -> int:
+async def talk(url: str, room: str, name: str | None, face: Callable[["Talk"], Face], token: str | None = None) -> int:
     """Talk at `url`; the exit code. Raises `StartError` where that cannot be."""
     shown_url = url.partition("?")[0]
     try:
-        chat = aiochat.connect(url, name=name, rooms=[room], retry_seconds=_RETRY_SECONDS)
+        chat = aiochat.connect(url, name=name, rooms=[room], token=token, retry_seconds=_RETRY_SECONDS)
         await chat.open()
+        for other in chat.rooms:  # to which the token brings: one is in one room at a time
+            if other != room_name(room):
+                await chat.leave(other)
     except Reply as reply:
         raise StartError(f"{shown_url} refused it: {reply.reason}") from None
     except ChatClosed as closed:

@@ -11,6 +11,8 @@ const STEADY_MS = 5_000; // a connection that held so long ends the row of failu
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 const KEY_SHARE = 0.9; // of the time for which the server knows a key: what is sent again has a way to go
 const TOKEN_EXPIRED = 4003;
+const REFRESH_AFTER = 0.8; // of the time for which an access token holds
+const REFRESH_AGAIN_MS = 5_000;
 const ABNORMAL = 1006; // there was no Close
 const FINAL = new Set([1000, 1002, 1003, 1007, 1009]);
 const COSTLY = new Set(["history", "resume", "rooms", "who"]); // what the server counts tenfold; catching up, too
@@ -482,6 +484,7 @@ class Session {
   #failures = 0; // in a row
   #retry = null; // the timer of a wait, and whether the wait is the server's wish
   #sending = null; // the timer of what is to be sent later
+  #early = []; // into rooms of the access token, before the connection is the session
   #isOver = false;
   #wake = () => this.#woken();
   #applied = new Map([
@@ -668,8 +671,8 @@ class Session {
 
   /** Let go of the connection; what hangs in it does not matter any more. */
   #drop() {
-    const { socket, timer, deadline } = this.#link ?? {};
-    for (const running of [timer, deadline, this.#sending]) clearTimeout(running);
+    const { socket, timer, deadline, access } = this.#link ?? {};
+    for (const running of [timer, deadline, access, this.#sending]) clearTimeout(running);
     this.#link = this.#paging = null;
     this.#stands = false;
     this.#behind.clear();
@@ -694,6 +697,8 @@ class Session {
     const link = this.#link;
     link.isWelcome = true;
     this.welcome = welcome;
+    this.#early = [];
+    this.#keepAccess(welcome.valid_ms);
     this.#pace.limit(welcome.limits);
     this.#pending.limit(welcome.limits);
     this.#pending.forgetStale();
@@ -704,11 +709,30 @@ class Session {
     resuming.catch(() => link === this.#link && this.#beginAnew());
   }
 
+  /** Show a new token before the old one ends. Where it is not to be had, the server will end the connection. */
+  #keepAccess(validMs) {
+    if (validMs === undefined || typeof this.#access !== "function") return;
+    const link = this.#link;
+    link.access = setTimeout(() => this.#refresh(link, validMs), Math.min(validMs * REFRESH_AFTER, LONGEST_TIMER_MS));
+  }
+
+  async #refresh(link, wasMs) {
+    let validMs = Math.max(wasMs * (1 - REFRESH_AFTER), REFRESH_AGAIN_MS);
+    try {
+      const token = await this.#access();
+      if (link === this.#link) validMs = (await this.ask({ type: "refresh", token })).valid_ms;
+    } catch {
+      // it is tried again
+    }
+    if (link === this.#link) this.#keepAccess(validMs);
+  }
+
   /** A new session: the server does not know this client's rooms, nor the keys of what it published. */
   #beginAnew() {
     this.#pending.doubt(this.rooms);
     for (const room of this.rooms.values()) this.#behind.add(room);
     this.#connected(this.welcome.client, false);
+    for (const joined of this.#early) if (!this.rooms.has(joined.room)) this.#joined(joined);
     this.#goOn();
   }
 
@@ -721,6 +745,7 @@ class Session {
   }
 
   #joined(joined) {
+    if (joined.id === undefined && !this.#stands) return void this.#early.push(joined);
     const command = this.#pending.command(joined.id);
     const room = this.rooms.get(joined.room) ?? this.#cameIn(joined, command);
     this.#absent.delete(joined.room);

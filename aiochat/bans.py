@@ -1,0 +1,215 @@
+"""Who may not come in: users, and addresses or networks of them, for a time or until lifted. In force at once.
+
+A ban ends the connections it is about (4403) and stops new ones; the room log keeps it, where that outlives the server.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_network
+from typing import Final
+
+import msgspec
+import structlog
+
+from aiochat.addresses import SITE_BITS, parsed
+from aiochat.errors import Reply, StoreError
+from aiochat.roomlog import RoomLog
+
+MAX_BANS: Final = 10_000  # one more is refused until one has expired or was lifted
+MAX_REASON: Final = 100  # characters; a Close has room for 123 bytes
+MAX_USER: Final = 256
+
+_USER: Final = "ban user "
+_ADDRESS: Final = "ban address "
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+_Network = IPv4Network | IPv6Network
+
+
+class Ban(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
+    """Of a `user`, or of an `address`, a network in CIDR form; `expires` is in seconds since 1970, None is never."""
+
+    user: str | None = None
+    address: str | None = None
+    reason: str = ""
+    expires: float | None = None
+
+
+_encode: Final = msgspec.json.Encoder().encode
+_decode: Final = msgspec.json.Decoder(Ban).decode
+
+
+class Bans:
+    """All bans of a chat. At MAX_BANS a new one is refused; none is ever dropped for another one's sake."""
+
+    def __init__(self, log: RoomLog, enforce: Callable[[], None]) -> None:
+        self._log = log
+        self._enforce = enforce  # ends the connections that a new ban is about
+        self._users: dict[str, Ban] = {}
+        self._networks: dict[_Network, Ban] = {}
+        self._prefixes: list[tuple[int, int]] = []  # the versions and lengths among them
+        self._unkept: set[str] = set()  # keys of which the log has not what is here
+        self._next_expiry = float("inf")
+        self._is_failing = False  # one was not taken since the last look
+        self._was_told = False  # in the log
+        for value in log.kept.values():
+            self._put(_decode(value))
+
+    def __len__(self) -> int:
+        return len(self._users) + len(self._networks)
+
+    def ban_user(self, user: str, reason: str, seconds: float | None = None) -> Ban:
+        """For so long, or until lifted; over an earlier ban. Raises `Reply`: `bad_message`, `too_many_bans`."""
+        if not 0 < len(user) <= MAX_USER:
+            raise Reply("bad_message", f"a user has 1 to {MAX_USER} characters", field="user")
+        return self._ban(Ban(user=user, reason=_checked(reason), expires=_end(seconds)))
+
+    def ban_address(self, network: str, reason: str, seconds: float | None = None) -> Ban:
+        """The same with an address, or a network such as 192.0.2.0/24.
+
+        An IPv6 address without a prefix length stands for its /64.
+        """
+        return self._ban(Ban(address=str(_network(network)), reason=_checked(reason), expires=_end(seconds)))
+
+    def lift_user(self, user: str) -> bool:
+        """Whether there was a ban to lift."""
+        return self._lift(Ban(user=user))
+
+    def lift_address(self, network: str) -> bool:
+        """The same with an address or network, written in any way. Raises `Reply`: `bad_message`."""
+        return self._lift(Ban(address=str(_network(network))))
+
+    def listed(self) -> Sequence[Ban]:
+        """All that are in force, users first, each in the order in which they came."""
+        now = time.time()
+        return [ban for ban in (*self._users.values(), *self._networks.values()) if _is_in_force(ban, now)]
+
+    def reason_for(self, user: str | None, address: str) -> str | None:
+        """Why this user, or who comes from this address, may not come in; None if nothing is against it."""
+        if not self:
+            return None
+        ban = self._users.get(user) if user is not None else None
+        if ban is None or not _is_in_force(ban, time.time()):
+            ban = self._of_address(address)
+        return None if ban is None else ban.reason or "banned"
+
+    def check(self) -> None:
+        """Forget those that have expired, and try again to keep what the log has not taken; about once a second."""
+        now = time.time()
+        if now >= self._next_expiry:
+            self._next_expiry = float("inf")
+            for ban in (*self._users.values(), *self._networks.values()):
+                if _is_in_force(ban, now):
+                    self._next_expiry = min(self._next_expiry, ban.expires or float("inf"))
+                else:
+                    self._lift(ban)
+        if self._is_failing:
+            self._is_failing = False
+            for key in list(self._unkept):
+                self._keep(key)
+
+    def _ban(self, ban: Ban) -> Ban:
+        is_new = self._found(ban) is None
+        if is_new and max(len(self), len(self._unkept)) >= MAX_BANS:
+            raise Reply("too_many_bans", f"{MAX_BANS} bans are the most: lift one first")
+        self._put(ban)
+        self._keep(_key(ban))
+        self._enforce()
+        _log.info("banned", user=ban.user, address=ban.address, reason=ban.reason, expires=ban.expires)
+        return ban
+
+    def _lift(self, ban: Ban) -> bool:
+        found = self._found(ban)
+        if found is None:
+            return False
+        if found.user is not None:
+            del self._users[found.user]
+        else:
+            del self._networks[ip_network(found.address or "")]
+            self._prefixes = _prefixes(self._networks)
+        self._keep(_key(found))
+        is_over = not _is_in_force(found, time.time())
+        _log.info("ban_expired" if is_over else "ban_lifted", user=found.user, address=found.address)
+        return not is_over
+
+    def _found(self, ban: Ban) -> Ban | None:
+        return self._users.get(ban.user) if ban.user is not None else self._networks.get(ip_network(ban.address or ""))
+
+    def _put(self, ban: Ban) -> None:
+        if ban.user is not None:
+            self._users[ban.user] = ban
+        else:
+            self._networks[ip_network(ban.address or "")] = ban
+            self._prefixes = _prefixes(self._networks)
+        if ban.expires is not None:
+            self._next_expiry = min(self._next_expiry, ban.expires)
+
+    def _of_address(self, address: str) -> Ban | None:
+        """The ban of the smallest network it is in."""
+        found = parsed(address) if self._networks else None
+        if found is None:
+            return None
+        number, bits, now = int(found), found.max_prefixlen, time.time()
+        of_version = IPv4Network if found.version == 4 else IPv6Network
+        for version, length in self._prefixes:
+            if version == found.version:
+                ban = self._networks.get(of_version((number >> (bits - length) << (bits - length), length)))
+                if ban is not None and _is_in_force(ban, now):
+                    return ban
+        return None
+
+    def _keep(self, key: str) -> None:
+        """Let the log keep what is here under this key, or forget it."""
+        kind = _USER if key.startswith(_USER) else _ADDRESS
+        name = key.removeprefix(kind)
+        ban = self._users.get(name) if kind is _USER else self._networks.get(ip_network(name))
+        self._unkept.add(key)
+        self._log.keep(key, None if ban is None else _encode(ban), lambda result: self._kept(key, ban, result))
+
+    def _kept(self, key: str, ban: Ban | None, result: StoreError | None) -> None:
+        if result is None:
+            self._unkept.discard(key)
+            self._was_told = self._was_told and bool(self._unkept)
+            return
+        self._is_failing = True
+        if not self._was_told:
+            self._was_told = True
+            _log.warning("ban_not_kept", user=ban and ban.user, address=ban and ban.address, reason=str(result))
+
+
+def _key(ban: Ban) -> str:
+    return f"{_USER}{ban.user}" if ban.user is not None else f"{_ADDRESS}{ban.address}"
+
+
+def _end(seconds: float | None) -> float | None:
+    if seconds is not None and not 0 < seconds <= 1e9:
+        reason = "a ban lasts for more than 0 seconds and up to 1e9, or until it is lifted"
+        raise Reply("bad_message", reason, field="seconds")
+    return None if seconds is None else time.time() + seconds
+
+
+def _is_in_force(ban: Ban, now: float) -> bool:
+    return ban.expires is None or ban.expires > now
+
+
+def _checked(reason: str) -> str:
+    if len(reason) > MAX_REASON or not reason.isprintable():
+        raise Reply("bad_message", f"a reason is one line of up to {MAX_REASON} characters", field="reason")
+    return reason
+
+
+def _network(text: str) -> _Network:
+    address, slash, _ = text.partition("/")
+    found = parsed(address)
+    try:
+        if isinstance(found, IPv6Address) and not slash:
+            return ip_network((int(found), SITE_BITS), strict=False)
+        return ip_network(text if slash else found or text, strict=False)
+    except ValueError:
+        reason = "takes an address, or a network such as 192.0.2.0/24 or 2001:db8::/32"
+        raise Reply("bad_message", reason, field="address") from None
+
+
+def _prefixes(networks: dict[_Network, Ban]) -> list[tuple[int, int]]:
+    return sorted({(network.version, network.prefixlen) for network in networks}, key=lambda each: -each[1])

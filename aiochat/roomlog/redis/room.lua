@@ -1,0 +1,122 @@
+-- What every script begins with: one room as it stands, and whether it went back behind what the caller has seen.
+--
+-- KEYS: the room's hash; its stream, in which an entry's id is its offset; what was erased of it; the keys of messages
+-- that are to be there once, and their order; what became of the calling node's last batch.
+-- ARGV 1 to 10: the channel; the caller's clock; the lifetime of an idle room; a name for a new epoch; epoch, offset
+-- and stamp that the caller has seen; history.max_messages, max_bytes and max_age. All times are in milliseconds.
+
+local room, log, erased, keys, order, last_batch = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local channel, now, life, fresh = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
+local seen_epoch, seen_offset, seen_stamp = ARGV[5], tonumber(ARGV[6]), ARGV[7]
+local max_messages, max_bytes, max_age = tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
+local UNWRITTEN_LIFE = 3600000 -- of a room that was only read
+local ENTRY_BYTES = 64 -- what an entry costs beside its content
+
+local epoch, newest, oldest, bytes, stamp, base
+
+local function text(number)
+  return string.format('%.0f', number)
+end
+
+local function entry_at(offset)
+  return redis.call('XRANGE', log, text(offset), text(offset))[1]
+end
+
+local function offset_of(entry)
+  return tonumber(string.match(entry[1], '^%d+'))
+end
+
+-- An entry's head: where its bytes begin in all that was ever said, its batch's stamp, "e" if it is an erasure.
+local function head_of(entry)
+  local start, batch, kind = string.match(entry[2][2], '^(%d+) (%S*) ?(e?)$')
+  return tonumber(start), batch, kind == 'e'
+end
+
+local function time_of(entry)
+  local _, ts = cmsgpack.unpack_one(entry[2][4], 1) -- behind the byte that begins the array
+  return ts
+end
+
+local function save()
+  redis.call('HSET', room, 'epoch', epoch, 'newest', text(newest), 'oldest', text(oldest), 'bytes', text(bytes),
+    'stamp', stamp, 'base', text(base))
+end
+
+local function live_on()
+  redis.call('PEXPIRE', room, newest > 0 and life or math.min(life, UNWRITTEN_LIFE))
+  if newest > 0 then
+    redis.call('PEXPIRE', log, max_age > 0 and math.min(life, max_age) or life)
+  end
+end
+
+-- Followers take whatever comes under an epoch that they do not know as a reason to look.
+local function publish(count, previous, content)
+  local header = { epoch, text(newest - count + 1), text(count), previous, stamp }
+  redis.call('SPUBLISH', channel, table.concat(header, ' ') .. '\n' .. content)
+end
+
+local function begin()
+  redis.call('DEL', log, erased, keys, order)
+  epoch, newest, oldest, bytes, stamp, base = fresh, 0, 1, 0, '-', 0
+end
+
+-- Whether what the caller has seen is not what is here: a replica that lagged has taken over, or an old file was loaded.
+local function is_other()
+  if seen_epoch ~= epoch or seen_stamp == '' then
+    return false
+  elseif seen_offset >= newest then
+    return seen_offset > newest or seen_stamp ~= stamp
+  end
+  local entry = seen_offset >= oldest and entry_at(seen_offset)
+  if entry then
+    local _, batch = head_of(entry)
+    return batch ~= seen_stamp
+  end
+  return false -- it was erased, or is kept no longer
+end
+
+local function open()
+  local state = redis.call('HMGET', room, 'epoch', 'newest', 'oldest', 'bytes', 'stamp', 'base')
+  epoch, stamp = state[1], state[5]
+  if not epoch then -- never written to, expired or flushed; what may be left of it is another epoch's
+    begin()
+    save()
+    live_on()
+    return
+  end
+  newest, oldest, bytes, base = tonumber(state[2]), tonumber(state[3]), tonumber(state[4]), tonumber(state[6])
+  if oldest <= newest and redis.call('EXISTS', log) == 0 then
+    redis.call('DEL', erased)
+    oldest = newest + 1
+  end
+  if is_other() then
+    epoch, base = fresh, newest
+    save()
+    publish(0, stamp, '')
+  end
+end
+
+-- Forget what is too much, too large or too old; whether there was any of it.
+local function forget()
+  local first = math.max(oldest, newest - max_messages + 1)
+  while first <= newest do
+    local entry = redis.call('XRANGE', log, text(first), '+', 'COUNT', 1)[1]
+    if not entry then
+      break -- nothing but what was erased
+    end
+    local is_over = bytes - head_of(entry) > max_bytes
+    if not is_over and not (max_age > 0 and time_of(entry) < now - max_age) then
+      break
+    end
+    first = offset_of(entry) + 1
+  end
+  if first == oldest then
+    return false
+  end
+  oldest = first
+  redis.call('XTRIM', log, 'MINID', text(oldest))
+  redis.call('ZREMRANGEBYSCORE', erased, '-inf', '(' .. text(oldest))
+  return true
+end
+
+open()
