@@ -2,19 +2,21 @@
 
     socket -> frames -> codec -> hub inbox -> HUB turn -> room log -> fan-out -> outbox -> socket
 
-    cli           the `aiochat` command: serve | chat | loadtest | backup | config
-    serve         one process: signals, listener, logging
+    cli           the `aiochat` command; remote/: what it asks of a running server; durations: 1h, 15m
+    serve         one process: signals, listener, logging; proxies: whom a request is from; systemd
     app           builds the chat into an aiohttp application: start, drain, stop
-    handlers      HTTP: the upgrade and health; admission: who may come in; assets: the page and its files
+    handlers      HTTP: the upgrade and health; admission, origins: who may come in; assets: the page and its files
+    health        alive? ready?  metrics: for Prometheus  supervision: what must not die
     connections   what all upgraded sockets share
     takeover      of the socket, from aiohttp; connection: one upgraded socket: bytes in, batches out, close
-    keepalive     one timer for all connections
+    keepalive     one timer for all connections; lag: how late it comes
     hub           the one coroutine that owns rooms and clients
     inbox         what waits for the next turn; commands: what each command does in it
     joining       how a client comes into a room and catches up; greeting: how its session begins and goes on
     hooks         what the embedding application decides; onconnect: who comes in; application: what the hub asks it
     hookqueue     what waits for its answers; verdicts: what it made of messages that are said again
     publishing    what it says itself
+    api/          the HTTP API; administration: what it does to the chat; requests: the id of each request
     logqueue      what waits for the room log; fanout: what it answers, to everybody
     room  client  state only, no sockets; tail: the newest entries of a room; presence: who came and went
     sessions      the signed tokens to resume with
@@ -24,7 +26,7 @@
     batches       events to bytes for one write; outbox: what goes out to one client, within bounds
     frames  names  limits  identity   WebSocket frames; what names are allowed; budgets; who a client is
     messages/     commands and events: frozen structs, nothing else; schema: their description for docs/protocol.md
-    config  memory  logs  errors
+    config  memory  logs  counts  errors
     sdk/          the Python client; terminal: `aiochat chat`, on it
     loadtest/     the load generator and its report
     web/          the browser page

@@ -143,9 +143,11 @@ class Administration:
 
     def _members(self, name: str, limit: int, cursor: str) -> tuple[list[Sender], str | None, int]:
         room = self._hub.rooms.get(name)
-        members = {} if room is None else {client.id: sender for client, sender in room.members.items()}
-        ids, more = page_of(members, limit, cursor)
-        return [members[id] for id in ids], more, len(members)
+        if room is None:
+            return [], None, 0
+        ids, more = page_of((client.id for client in room.members), limit, cursor)
+        clients = filter(None, map(self._hub.clients.get, ids))
+        return [room.members[client] for client in clients if client in room.members], more, len(room.members)
 
     def _direct(self, user: str, sender: Sender, text: str | None, data: Any) -> int:
         clients = [client for client in self._hub.clients.values() if client.user == user]

@@ -162,8 +162,7 @@ def setup(
 ) -> Chat:
     """Put a chat into `app`: its page, WebSocket, health, metrics and HTTP API below `prefix`.
 
-    `hooks` are the application's functions that the chat asks and tells; they are registered before the application
-    starts.
+    `hooks` are the application's functions that the chat asks and tells.
     Health, metrics and API go into `internal` instead, if that is given; there anybody may see the metrics.
     `max_clients` goes over `limits.max_clients`, for who knows how many descriptors there are. Touches nothing but
     `app`: no signal, no logging set-up, no event-loop policy, no listener. Raises `StartError` on an aiohttp that the

@@ -22,7 +22,7 @@ from aiochat.verdicts import Verdicts
 if TYPE_CHECKING:
     from aiochat.hub import Hub
 
-_Say = Callable[[Publication], object]
+_Say = Callable[[Publication | Publish], object]
 
 
 class Application:
@@ -31,12 +31,8 @@ class Application:
     def __init__(self, hub: "Hub", hooks: Hooks, queue: HookQueue) -> None:
         self._hub = hub
         self._max_bytes = hub.config.limits.max_message_bytes
-        self._methods = dict(hooks.methods)
-        functions = hooks.functions
-        self._on_join = functions.get("on_join")
-        self._on_publish = functions.get("on_publish")
-        self._on_leave = functions.get("on_leave")
-        self._on_disconnect = functions.get("on_disconnect")
+        self._functions = hooks.functions
+        self._methods = hooks.methods
         self._verdicts = Verdicts(hub.config.history.key_minutes * 60)
         self.queue = queue
 
@@ -44,21 +40,26 @@ class Application:
 
     def may_join(self, client: Client, name: str | None, room: str, then: Callable[[Reply | None], object]) -> None:
         """Whether a client called `name` may come into a room: `then` is given what refuses it, or None."""
-        if self._on_join is None:
+        hook = self._functions.get("on_join")
+        if hook is None:
             then(None)
             return
-        call = HookCall("on_join", self._on_join, (_info(client, name), room))
+        call = HookCall("on_join", hook, (_info(client, name), room))
         self.queue.ask(client.id, call, lambda _, refusal: then(refusal))
 
     def review(self, client: Client, name: str | None, command: Publish, room: str, then: _Say) -> None:
         """What becomes of a message that a client called `name` says in a room; `then` may raise `Reply`."""
+        hook = self._functions.get("on_publish")
+        if hook is None:
+            then(command)
+            return
         said = Publication(room, command.text, command.data, command.key)
-        known = said if self._on_publish is None else self._verdicts.find(client, said, self._hub.now)
-        if known is not None or self._on_publish is None:
-            then(known or said)
+        known = self._verdicts.find(client, said, self._hub.now)
+        if known is not None:
+            then(known)
             return
         given = (_info(client, name), said.replace(data=_copied(said.data)))
-        call = HookCall("on_publish", self._on_publish, given, partial(_publication, said, self._max_bytes))
+        call = HookCall("on_publish", hook, given, partial(_publication, said, self._max_bytes))
         self._ask(client, command, call, partial(self._reviewed, client, said, then))
 
     def call(self, client: Client, command: Call) -> None:
@@ -66,7 +67,7 @@ class Application:
         method = self._methods.get(command.method)
         if method is None:
             raise unknown_method()
-        given = (_info(client, client.name), command.data)
+        given = (_info(client, _name(client)), command.data)
         check = partial(copied_data, None, max_bytes=self._max_bytes)
         call = HookCall(f"method {command.method}", method, given, check)
         self._ask(client, command, call, partial(self._called, client, command))
@@ -75,14 +76,15 @@ class Application:
 
     def left(self, client: Client, name: str | None, room: str) -> None:
         """A client called `name` is out of a room."""
-        if self._on_leave is not None:
-            self.queue.tell(client.id, HookCall("on_leave", self._on_leave, (_info(client, name), room)))
+        hook = self._functions.get("on_leave")
+        if hook is not None:
+            self.queue.tell(client.id, HookCall("on_leave", hook, (_info(client, name), room)))
 
     def disconnected(self, client: Client) -> None:
         """A client is gone."""
-        if self._on_disconnect is not None:
-            info = _info(client, client.name)
-            self.queue.tell(client.id, HookCall("on_disconnect", self._on_disconnect, (info,)))
+        hook = self._functions.get("on_disconnect")
+        if hook is not None:
+            self.queue.tell(client.id, HookCall("on_disconnect", hook, (_info(client, client.name),)))
 
     async def finish(self, seconds: float) -> None:
         """Everybody is on the way out: let the application hear of all, and cancel what then still runs."""
@@ -134,6 +136,11 @@ def _once(reply: Reply) -> Reply:
 
 def _info(client: Client, name: str | None) -> ClientInfo:
     return ClientInfo(client.id, client.user, name, client.address)
+
+
+def _name(client: Client) -> str | None:
+    """What it is called where no room is in question: as it came, or else as in the room where it has been longest."""
+    return client.name or next((room.members[client].name for room in client.rooms), None)
 
 
 def _copied(data: Any) -> Any:

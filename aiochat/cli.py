@@ -1,4 +1,4 @@
-"""The `aiochat` command: serve | config | backup | chat | loadtest. Each imports what it runs, not what others do."""
+"""The `aiochat` command, and what it can do. Each of its commands imports what it runs, not what others do."""
 
 import argparse
 import os
@@ -12,6 +12,7 @@ from aiochat import __version__
 from aiochat.config import TOKEN_VARIABLE, Config, as_toml, defaults, load
 from aiochat.errors import ConfigError, Ended, StartError
 from aiochat.loadtest.arguments import add_arguments
+from aiochat.remote.arguments import add_commands as add_remote_commands
 
 _DISTRIBUTION = "aiochat-server"
 
@@ -78,6 +79,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_claims(token)
     token.set_defaults(run=_token)
 
+    add_remote_commands(commands, _remote)
+
     loadtest = commands.add_parser("loadtest", help="measure a server", description="Measure a server under load.")
     add_arguments(loadtest)
     loadtest.set_defaults(run=_loadtest)
@@ -112,6 +115,13 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--log-level", metavar="LEVEL", help=f"debug, info, warning or error; default: {default['logging']['level']}"
     )
+
+
+def _remote(parsed: argparse.Namespace) -> int:
+    from aiochat.remote.commands import run
+
+    print("\n".join(run(parsed)))
+    return 0
 
 
 def _token(parsed: argparse.Namespace) -> int:
@@ -152,11 +162,12 @@ def _serve(parsed: argparse.Namespace) -> int:
 def _backup(parsed: argparse.Namespace) -> int:
     from aiochat.roomlog.backup import back_up
     from aiochat.roomlog.engines import file_path
+    from aiochat.roomlog.urls import shown
 
     config = load(parsed.config, {} if parsed.store is None else {"store": {"url": parsed.store}})
     source = file_path(config)
     if source is None:
-        raise StartError(f"store.url is {config.store.url}, and only a sqlite: file can be copied")
+        raise StartError(f"store.url is {shown(config.store.url)}, and only a sqlite: file can be copied")
     size = back_up(source, parsed.file)
     print(f"{parsed.file} holds a copy of {source}, {size:,} bytes")
     return 0

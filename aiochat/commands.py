@@ -60,6 +60,8 @@ def _publish(hub: "Hub", client: Client, command: Publish) -> None:
     room = _room_of(client, command.room)
     if not command.text and command.data is None:
         raise Reply("bad_message", "a message has text, data or both", field="text")
+    if room.rule is not OPEN or client.identity.publish is not ANY_ROOM:
+        check_publish(client.identity, room.name, room.rule)
     if hub.application is None:
         _say(hub, client, room, command, command)
     else:
@@ -73,8 +75,6 @@ def _say(hub: "Hub", client: Client, room: Room, command: Publish, content: Publ
         raise Reply("not_joined", "you are no longer in this room", field="room")
     text, data = content.text, content.data
     said = None if text is command.text and data is command.data else (command.text, command.data)
-    if room.rule is not OPEN or client.identity.publish is not ANY_ROOM:
-        check_publish(client.identity, room.name, room.rule)
     publisher = client if client.codec.is_text else (client, command)
     size = content_bytes(text, data)
     hub.log.add(room, Draft(sender, text, data, hub.ts, size, publisher, command.key, said=said))

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from collections.abc import Collection
 from contextlib import suppress
 from copy import copy
 from typing import Final
@@ -32,12 +33,13 @@ class Traffic:
     def __init__(self) -> None:
         self.messages_in = self.messages_out = self.bytes_in = self.bytes_out = 0
 
-    def add(self, connection: Connection) -> None:
-        """And what this one has."""
-        self.messages_in += connection.client.messages_in
-        self.messages_out += connection.outbox.messages_out
-        self.bytes_in += connection.bytes_in
-        self.bytes_out += connection.outbox.bytes_out
+    def add(self, connections: Collection[Connection]) -> None:
+        """And what these have; of 20,000 it takes a few milliseconds."""
+        outboxes = [connection.outbox for connection in connections]
+        self.messages_in += sum([connection.client.messages_in for connection in connections])
+        self.messages_out += sum([outbox.messages_out for outbox in outboxes])
+        self.bytes_in += sum([connection.bytes_in for connection in connections])
+        self.bytes_out += sum([outbox.bytes_out for outbox in outboxes])
 
 
 class Connections:
@@ -82,7 +84,7 @@ class Connections:
         self._open.discard(connection)
         self.open.add(connection.client.codec.subprotocol, -1)
         self.closed.add(str(int(connection.close_code)))
-        self._past.add(connection)
+        self._past.add((connection,))
         self.hub.guard.shares.release(connection.client.user, connection.client.address)
         if self.config.logging.connections:
             self._log_closed(connection)
@@ -92,8 +94,7 @@ class Connections:
     def traffic(self) -> "Traffic":
         """All there was until now; it looks at every connection, so that none has to tell what it carries."""
         traffic = copy(self._past)
-        for connection in self._open:
-            traffic.add(connection)
+        traffic.add(self._open)
         return traffic
 
     async def close_all(self, code: int, reason: str, within_seconds: float) -> tuple[int, int]:

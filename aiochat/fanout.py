@@ -20,7 +20,7 @@ from aiochat.messages import Ack, Entry, Event, Gap, Presence, Publish
 from aiochat.outbox import Batch
 from aiochat.publishing import Published
 from aiochat.room import WRITES_PER_SLICE, Room
-from aiochat.roomlog import Appended, Draft, Page, Repeated
+from aiochat.roomlog import Appended, Arrived, Draft, Page, Repeated
 from aiochat.tail import entry_bytes
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class FanOut:
         for name, drafts in batch.items():
             appended = result[name]
             room = rooms.get(name)
-            if room is not None and appended.entries:
+            if room is not None and appended.entries and not self._hub.log.is_shared:
                 self._arrived(room, appended, sum([draft.size for draft in drafts]))
             for draft, outcome in zip(drafts, appended.results, strict=True):
                 if type(draft.publisher) is not Client:
@@ -94,8 +94,26 @@ class FanOut:
         elif not room.is_filling:
             self._deliver(room, appended.entries, size)
 
+    def arrived(self, room: Room, arrived: Arrived) -> None:
+        """What a log brings that this node shares with others, whoever said it."""
+        if not room.epoch:
+            if not room.members:
+                return  # who comes is given a page with all of it
+            room.epoch, room.delivered = arrived.epoch, arrived.after
+        elif room.epoch != arrived.epoch:
+            self.begin_anew(room, arrived.epoch, arrived.after)
+        elif arrived.after > room.delivered:
+            self._lose(room, arrived.after)
+        entries = arrived.entries
+        if arrived.after < room.delivered:  # the page that the first member was given went on
+            entries = [entry for entry in entries if entry.offset > room.delivered]
+        if entries:
+            self._deliver(room, entries, arrived.size)
+
     def begin_anew(self, room: Room, epoch: str, newest: int) -> None:
         """The room's log has begun again under another epoch, and stands at `newest`: tell its members."""
+        if room.epoch == epoch:
+            return  # they know
         room.epoch, room.delivered, room.oldest = epoch, newest, 1
         self._hub.tails.forget(room.name)
         self.tell(room, [Gap(room=room.name, epoch=epoch, offset=newest)])
@@ -140,14 +158,18 @@ class FanOut:
             self.begin_anew(room, result.epoch, result.newest)
             return
         if result.oldest > room.delivered + 1:
-            lost = Gap(room=room.name, epoch=room.epoch, from_=room.delivered + 1, to=result.oldest - 1)
-            room.delivered = result.oldest - 1
-            self._hub.tails.forget(room.name)
-            self.tell(room, [lost])
+            self._lose(room, result.oldest - 1)
         if result.entries:
             self._deliver(room, result.entries, sum(map(entry_bytes, result.entries)))
             if room.delivered < result.newest:
                 self._fill(room)
+
+    def _lose(self, room: Room, until: int) -> None:
+        """What follows up to here cannot be given to anybody."""
+        lost = Gap(room=room.name, epoch=room.epoch, from_=room.delivered + 1, to=until)
+        room.delivered = until
+        self._hub.tails.forget(room.name)
+        self.tell(room, [lost])
 
     # To the members.
 

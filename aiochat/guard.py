@@ -4,10 +4,11 @@ from typing import TYPE_CHECKING, Final
 
 from aiochat.bans import Bans
 from aiochat.client import Client
+from aiochat.counts import Counts
 from aiochat.errors import Close, Reply
 from aiochat.limits import Strikes
 from aiochat.roomlog import RoomLog
-from aiochat.shares import Sharing
+from aiochat.shares import RATES, Sharing
 from aiochat.tally import Tally
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class Guard:
         self.shares = Sharing(hub.config.limits)
         self.bans = Bans(log, lambda: hub.later(self._end_banned))
         self.tally = Tally()
+        self.reached = Counts(RATES)
 
     def charge(self, client: Client, cost: int) -> None:
         """Take a command from the client's budget. Raises `Reply`."""
@@ -44,6 +46,7 @@ class Guard:
 
     def limited(self, client: Client, limit: str) -> None:
         """A limit has slowed a client: a few times it is named in the log, then only counted."""
+        self.reached.add(limit)
         self.tally.info("limit_reached", limit, limit=limit, client=client.id, user=client.user, address=client.address)
 
     def strike(self, client: Client, code: str) -> None:

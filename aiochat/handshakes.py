@@ -14,6 +14,7 @@ from aiohttp.typedefs import Handler
 from aiochat.addresses import source_of
 from aiochat.tally import Tally
 
+HEAD_BYTES: Final = 64 << 10  # of a request that is not whole yet; aiohttp alone would take a megabyte of headers
 _PART: Final = 10  # of all, one part in so many
 
 
@@ -69,7 +70,12 @@ class Handshakes:
         self._set_busy(http)
         self._sources.pop(http, None)
 
+    def is_idle(self, http: "_Http") -> bool:
+        """Whether no whole request of it has come that was not answered."""
+        return http in self._idle
+
     def _set_idle(self, http: "_Http") -> None:
+        http.heard = 0
         self._idle[http] = None
         self._idle_from.setdefault(self._sources[http], {})[http] = None
 
@@ -85,15 +91,23 @@ class Handshakes:
 class _Http(web.RequestHandler):
     """aiohttp's protocol, which tells when it begins and ends."""
 
-    __slots__ = ("_handshakes",)
+    __slots__ = ("_handshakes", "heard")
 
     def __init__(self, handshakes: Handshakes, *given: Any, **options: Any) -> None:
         super().__init__(*given, **options)
         self._handshakes = handshakes
+        self.heard = 0  # bytes since it was last answered
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self._handshakes.came(self, transport)
+
+    def data_received(self, data: bytes) -> None:
+        if self.heard > HEAD_BYTES and self._handshakes.is_idle(self):
+            self.abort()
+            return
+        self.heard += len(data)
+        super().data_received(data)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._handshakes.gone(self)

@@ -17,6 +17,7 @@ from typing import Any, Final
 import msgspec
 
 from aiochat.config import Hooks as Settings
+from aiochat.counts import Counts
 from aiochat.errors import Reply, unavailable
 from aiochat.hooks import Refused
 from aiochat.tally import Tally
@@ -73,6 +74,7 @@ class HookQueue:
         self._settling: list[tuple[set[_Waiting], Callable[[], object]]] = []
         self._idle: asyncio.Future[None] | None = None
         self._tally = Tally()
+        self.outcomes = Counts(("answered", "failed", "late", "refused", "skipped"))
 
     def ask(self, client: str, call: HookCall, then: Then) -> None:
         """Call the hook once all before it of this client are over.
@@ -86,6 +88,7 @@ class HookQueue:
     def tell(self, client: str, call: HookCall) -> None:
         """The same for what nobody waits for; beyond `max_waiting` of them it is left out."""
         if self._told >= self._max_waiting:
+            self.outcomes.add("skipped")
             self._tally.warning("hook_skipped", call.name, hook=call.name, waiting=self._told)
             return
         self._told += 1
@@ -127,6 +130,11 @@ class HookQueue:
             await asyncio.wait(tasks, timeout=_END_SECONDS)
 
     @property
+    def running(self) -> int:
+        """How many run at the moment."""
+        return len(self._running)
+
+    @property
     def is_idle(self) -> bool:
         """Whether nothing runs and nothing waits."""
         return not self._lines
@@ -135,6 +143,7 @@ class HookQueue:
         name = waiting.call.name
         if not waiting.is_late:
             waiting.is_late = True
+            self.outcomes.add("late")
             self._tally.warning("hook_late", name, hook=name, seconds=self._timeout_seconds)
             self._answer(waiting, None, unavailable("this takes too long"))
         if waiting.task is not None:
@@ -170,6 +179,7 @@ class HookQueue:
             if call.check is not None:
                 answer = _checked(call.check, answer)
         except Refused as refused:
+            self.outcomes.add("refused")
             self._answer(waiting, None, Reply(refused.code, refused.reason))
         except (Exception, SystemExit) as error:
             self._failed(waiting, error)
@@ -178,9 +188,11 @@ class HookQueue:
                 self._failed(waiting, error)
             raise
         else:
+            self.outcomes.add("answered")
             self._answer(waiting, answer, None)
 
     def _failed(self, waiting: _Waiting, error: BaseException) -> None:
+        self.outcomes.add("failed")
         log_failure(self._tally, waiting.call.name, error)
         self._answer(waiting, None, unavailable("this is not available"))
 

@@ -32,7 +32,7 @@ _UNCHANGED: Final[Any] = object()
 
 class ClientInfo(msgspec.Struct, frozen=True, gc=False):
     """Who a hook is asked about: the session's `id`, which survives a break, the verified `user` if there is one, the
-    `name` in the room in question, if it has one, and the network `address`.
+    `name`, if it has one, in the room in question, and the network `address`.
     """
 
     id: str
@@ -86,7 +86,7 @@ _Any = TypeVar("_Any", bound=Callable[..., Awaitable[Any]])
 
 
 class Hooks:
-    """The application's functions, each registered once, before the application starts. All are `async def`.
+    """The application's functions, each registered once and `async def`; each counts from its registration on.
 
     One that raises anything but `Refused`, or takes longer than `hooks.timeout_seconds`, counts as a refusal that is
     nobody's fault (`unavailable`), and is logged.

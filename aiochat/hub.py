@@ -21,6 +21,7 @@ from aiochat.counts import Counts
 from aiochat.directory import Directory
 from aiochat.errors import REPLIES, Close, Reply
 from aiochat.fanout import FanOut
+from aiochat.following import Following
 from aiochat.greeting import Greeter
 from aiochat.guard import Guard
 from aiochat.hookqueue import HookQueue
@@ -52,6 +53,7 @@ class Hub:
         self.log = LogQueue(config.store, log, self._loop.time, self.later)
         self.tails = Tails(config.history)
         self.fanout = FanOut(self)
+        self.following = Following(log, self.rooms, self.fanout, self.later)
         self.publishing = Publishing(self)
         self.application: Application | None = None
         if hooks is not None:
@@ -192,7 +194,8 @@ class Hub:
                     client.commands = commands[done:]
                     break
             else:
-                self.inbox.has_taken(client)
+                if not client.waiting:
+                    self.inbox.has_taken(client)
             if client.leaving:
                 self.later(partial(self._detach, client))
 
@@ -279,6 +282,7 @@ class Hub:
             del self.rooms[room.name]
             self.tails.forget(room.name)
             self.presence.forget(room)
+            self.following.forget_if_idle(room.name)
 
     def answer(self, client: Client, event: Event) -> None:
         """Tell one client; all events of a turn for it go out together."""
@@ -291,6 +295,8 @@ class Hub:
     def go_on(self, client: Client) -> None:
         """The client waits no longer: its commands count again."""
         client.waiting = False
+        if client.commands is None:
+            self.inbox.has_taken(client)
         self.inbox.go_on(client)
         if client.leaving and client.commands is None:
             self.later(partial(self._detach, client))

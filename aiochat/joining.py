@@ -113,6 +113,7 @@ class Entrance:
         self._limit = self._usual_limit() if coming.limit is None else coming.limit
         self.name: str | None = None
         hub.entering[coming.room, client.id] = self
+        hub.following.come(coming.room)
 
     def _usual_limit(self) -> int:
         if not self._client.codec.is_text:
@@ -245,6 +246,7 @@ class Entrance:
         place = (self._room, self._client.id)
         if self._hub.entering.get(place) is self:
             del self._hub.entering[place]
+        self._hub.following.arrive(self._room)
         if self._coming.then is None:
             self._hub.go_on(self._client)
         else:

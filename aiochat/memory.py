@@ -1,15 +1,18 @@
 """How much memory the settings allow, which `aiochat config` prints and tests/test_memory_bound.py holds the server to.
 
-Measured on CPython 3.11, 64 bits. Not counted: the kernel's buffers, TLS, and requests that are no WebSocket (yet).
+Measured on CPython 3.11, 64 bits. Not counted: the kernel's buffers, TLS, and, mounted, requests that are no WebSocket.
 """
 
 import ctypes
 from typing import Final
 
+from aiochat.bans import MAX_BANS
 from aiochat.config import Config
+from aiochat.handshakes import HEAD_BYTES
 from aiochat.joining import PAGE_ENTRIES
 from aiochat.presence import MAX_ABSENT
 from aiochat.roomlog import PAGE_BYTES
+from aiochat.shares import Sharing
 
 _PROCESS_BYTES: Final = 96 << 20  # 54 to 63 MiB at the start, pages on their way from the log, what the allocator keeps
 _CLIENT_BYTES: Final = 8 << 10  # 2.2 to 2.5 kB, 3.6 once it has spoken, its session 0.2, and its budgets
@@ -34,6 +37,9 @@ _KEY_BYTES: Final = 450
 _WRITER_BYTES: Final = (
     64 << 20
 )  # the process that writes the SQLite file: 57 MiB with batches of 16 MB, but for the keys
+_HTTP_BYTES: Final = HEAD_BYTES + (280 << 10)  # idle 8 kB; half a request, and what was read of it last
+_SHARE_BYTES: Final = 900  # of one user or address: 720 with all budgets
+_BAN_BYTES: Final = 3500  # 3,400 with a user and reason of the most characters there may be, of four bytes each
 _ABSENT_BYTES: Final = 1000  # who is expected back, alone in a room: 900 with the name
 
 
@@ -49,7 +55,16 @@ def largest_memory_bytes(config: Config) -> int:
         + config.history.tail_bytes * 3 // 2  # which counts less than a short message takes
         + _log_bytes(config)
         + MAX_ABSENT * _ABSENT_BYTES
+        + config.limits.max_http_connections * _HTTP_BYTES
+        + _shares(config) * config.limits.max_addresses * _SHARE_BYTES
+        + MAX_BANS * _BAN_BYTES
     )
+
+
+def _shares(config: Config) -> int:
+    """How many tables of them there are."""
+    shares = Sharing(config.limits)
+    return shares.users.is_limited + shares.addresses.is_limited
 
 
 def _log_bytes(config: Config) -> int:

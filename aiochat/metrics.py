@@ -92,6 +92,12 @@ def _of_hub(connections: "Connections") -> Iterator[Metric]:
     yield _count("turns", "Turns of the hub.", hub.turns)
     yield _counts("commands_refused", "Commands answered with an error.", "code", hub.refused.items())
     yield _counts("resumes", "Attempts to resume a session.", "outcome", hub.greeter.resumes.items())
+    yield _counts("limits_reached", "Times that a rate slowed a client.", "limit", hub.guard.reached.items())
+    yield _gauge("bans", "Bans in force, of users and addresses.", len(hub.bans))
+    if hub.application is not None:
+        queue = hub.application.queue
+        yield _gauge("hooks_running", "Hooks of the application that run at the moment.", queue.running)
+        yield _counts("hooks", "Calls of the application's hooks.", "outcome", queue.outcomes.items())
 
 
 def _of_log(connections: "Connections") -> Iterator[Metric]:

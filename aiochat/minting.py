@@ -1,16 +1,13 @@
 """`aiochat token`: an access token for development, made and checked with the settings that a server has."""
 
 import argparse
-import re
 import time
-from typing import Final
 
 from aiochat.config import load
+from aiochat.durations import seconds_of
 from aiochat.errors import ConfigError, Reply, StartError
 from aiochat.keys import read_key
 from aiochat.tokens import identity_from, sign
-
-_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 def mint(parsed: argparse.Namespace) -> str:
@@ -29,16 +26,9 @@ def mint(parsed: argparse.Namespace) -> str:
         "rooms": parsed.room,
     }
     claims = {claim: value for claim, value in claims.items() if value is not None}
-    seconds = _seconds(parsed.ttl)
+    seconds = seconds_of(parsed.ttl, "--ttl")
     try:
         identity_from({**claims, "exp": time.time() + seconds})
     except Reply as reply:
         raise ConfigError(reply.reason) from None
     return sign(security, claims, seconds, None if parsed.key is None else read_key(parsed.key))
-
-
-def _seconds(text: str) -> int:
-    duration = re.fullmatch(r"([1-9]\d{0,8})([smhd])", text, re.ASCII)
-    if not duration:
-        raise ConfigError(f"--ttl: got {text!r}, takes a time such as 90s, 15m, 8h or 7d")
-    return int(duration[1]) * _UNITS[duration[2]]

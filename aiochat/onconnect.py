@@ -3,6 +3,7 @@
 import asyncio
 from typing import Final
 
+import msgspec
 from aiohttp import web
 
 from aiochat.admission import Refusal
@@ -62,6 +63,10 @@ def _fitting(answer: object) -> Identity:
     """In the forms that the server makes of names. Raises `BadAnswer`."""
     if not isinstance(answer, Identity):
         raise BadAnswer("it returns an aiochat.Identity or None")
+    try:
+        answer = msgspec.convert(msgspec.structs.asdict(answer), Identity)
+    except msgspec.ValidationError as error:
+        raise BadAnswer(f"aiochat.Identity: {error}") from None
     user = answer.user
     if user is not None and not (0 < len(user) <= _MAX_USER_CHARACTERS and user.isprintable() and user == user.strip()):
         raise BadAnswer("a user is 1 to 255 characters that can be shown, without spaces around them")

@@ -110,7 +110,7 @@ class _Listener:
         }
         self._handshakes = Handshakes(most_http, options)
         app.middlewares.append(self._handshakes.middleware)
-        # For requests in flight: aiohttp waits twice as long, the chat's drain takes half, and there may be two listeners.
+        # For requests in flight. aiohttp waits twice as long, the drain takes half, and there may be two listeners.
         self._runner = web.AppRunner(app, shutdown_timeout=config.server.drain_seconds / 8)
 
     @property

@@ -152,9 +152,18 @@ def _store_url(url: str) -> str:
     return url
 
 
+def _key_prefix(prefix: str) -> str:
+    if not re.fullmatch(r"[\w.:-]{1,64}", prefix, re.ASCII):
+        raise ValueError("1 to 64 letters, digits and . : _ -")
+    return prefix
+
+
 class Store(Section):
     url: Annotated[str, AfterValidator(_store_url)]
     synchronous: Literal["normal", "full"]
+    prefix: Annotated[str, AfterValidator(_key_prefix)]
+    idle_days: Annotated[float, Field(gt=0, le=36500, allow_inf_nan=False)]
+    wait_replicas: Annotated[int, Field(ge=0, le=100)]
     max_keys: Positive
     pending_messages: Positive
     pending_bytes: Positive

@@ -11,6 +11,9 @@ from aiochat import config
 from aiochat.addresses import source_of
 from aiochat.limits import Budget, Joint
 
+RATES: Final = tuple(
+    f"{whose}{what}_per_second" for whose in ("", "user_", "address_") for what in ("messages", "bytes")
+)
 _LEAST_BURST: Final = 10  # connects, so that a page with a few tabs opens
 _FORGOTTEN_AT_ONCE: Final = 10_000  # a few milliseconds
 

@@ -8,6 +8,7 @@ import pytest
 import pytest_asyncio
 from hypothesis import settings
 
+from tests import redis_server
 from tests.servers import Server, running
 
 pytest_plugins = ["tests.browser", "tests.scripted", "tests.skips"]
@@ -41,6 +42,11 @@ async def shared() -> AsyncIterator[Server]:
     """One server for all tests that each keep to a room of their own; they run on the session's loop."""
     async with running() as server:
         yield server
+
+
+def pytest_unconfigure() -> None:
+    """What tests have shared beyond the fixtures' reach ends with them."""
+    redis_server.stop_shared()
 
 
 @pytest.fixture

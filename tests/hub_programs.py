@@ -97,12 +97,22 @@ class HeldLog(RoomLog):
 class HubProgram:
     """One connection, and what it was told."""
 
-    def __init__(self, chat: "ProgramChat", id: str, room: str | None, name: str | None, *, is_text: bool) -> None:
+    def __init__(
+        self,
+        chat: "ProgramChat",
+        id: str,
+        room: str | None,
+        name: str | None,
+        *,
+        is_text: bool,
+        identity: Identity | None = None,
+    ) -> None:
         self._chat = chat
         self._written = bytearray()
         self._read = 0
         self.outbox = Outbox(self, chat.backlog, self)
-        self.client = Client(id, TEXT if is_text else JSON, self.outbox, Identity(name=name))
+        self.client = Client(id, TEXT if is_text else JSON, self.outbox, identity or Identity(name=name))
+        self.client.name = name or self.client.name
         self.close_code: int | None = None
         chat.hub.attach(self.client, room)
 
@@ -174,7 +184,7 @@ class HubProgram:
 class ProgramChat:
     """A hub with these settings over the default ones."""
 
-    def __init__(self, clock: Clock | None = None, application: Hooks | None = None, **settings: dict[str, Any]) -> None:
+    def __init__(self, clock: Clock | None = None, application: Hooks | None = None, **settings: Any) -> None:
         loop = asyncio.get_running_loop()
         if clock is not None:
             loop.time = clock  # type: ignore[method-assign]
@@ -184,14 +194,28 @@ class ProgramChat:
         self.hub = Hub(self.config, self.log, LocalDirectory(), application)
         self._ids = 0
 
-    def connect(self, room: str | None = None, name: str | None = None, *, is_text: bool = False) -> HubProgram:
+    def connect(
+        self,
+        room: str | None = None,
+        name: str | None = None,
+        *,
+        is_text: bool = False,
+        identity: Identity | None = None,
+    ) -> HubProgram:
         """A client that will have come after the next turn."""
         self._ids += 1
-        return HubProgram(self, f"c{self._ids}", room, name, is_text=is_text)
+        return HubProgram(self, f"c{self._ids}", room, name, is_text=is_text, identity=identity)
 
-    async def come(self, room: str | None = None, name: str | None = None, *, is_text: bool = False) -> HubProgram:
+    async def come(
+        self,
+        room: str | None = None,
+        name: str | None = None,
+        *,
+        is_text: bool = False,
+        identity: Identity | None = None,
+    ) -> HubProgram:
         """A client that has come, and was told so; `news` begins here."""
-        client = self.connect(room, name, is_text=is_text)
+        client = self.connect(room, name, is_text=is_text, identity=identity)
         await self.turn(3)
         client._read = len(client.lines)
         return client

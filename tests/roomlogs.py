@@ -6,20 +6,32 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
+from uuid import uuid4
 
 from aiochat.config import Config, load
 from aiochat.errors import Reply
 from aiochat.messages import Entry, Message, Sender
 from aiochat.roomlog import Appended, Deleted, Draft, Page, Repeated, RoomLog, content_bytes
 from aiochat.roomlog.engines import make_log
+from tests import redis_server
 
 ALICE: Final = Sender("c1", "alice")
-ENGINES: Final = ("memory", "sqlite")
+ENGINES: Final = ("memory", "sqlite", "redis")
+BOUNDED_IN_ALL: Final = ("memory", "sqlite")  # Redis bounds rooms one by one, and all together by its own `maxmemory`
 
 
 def url_of(engine: str, directory: Path) -> str:
     """What names a new log of this engine."""
+    if engine == "redis":
+        return redis_server.url_of(directory)
     return "memory:" if engine == "memory" else f"sqlite:///{directory}/log.db"
+
+
+def another(url: str) -> str:
+    """What names another new log of the same engine."""
+    if url.startswith("unix:"):
+        return redis_server.shared().new_url()
+    return url if url == "memory:" else f"{url}-{uuid4()}"
 
 
 def draft(text: str | None, data: Any = None, ts: int | None = None, **rest: Any) -> Draft:

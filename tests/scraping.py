@@ -1,6 +1,6 @@
 """What Prometheus gets to see of a server."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import aiohttp
 from prometheus_client import CollectorRegistry, generate_latest
@@ -18,7 +18,7 @@ class Scrape(Mapping[str, float]):
     def __getitem__(self, series: str) -> float:
         return self._values[series]
 
-    def __iter__(self):  # type: ignore[no-untyped-def]
+    def __iter__(self) -> Iterator[str]:
         return iter(self._values)
 
     def __len__(self) -> int:

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -79,6 +80,13 @@ class Server:
             except ValueError:
                 self.log.append({"event": "not JSON", "line": line.decode(errors="replace").rstrip()})
             self._logged.set()
+
+
+def free_port() -> int:
+    """One that nobody listens on, for who must name it before."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def environment(settings: Mapping[str, Any]) -> dict[str, str]:

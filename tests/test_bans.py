@@ -47,11 +47,13 @@ class Keeping(MemoryLog):
 
 @pytest.fixture
 def log() -> Keeping:
+    """A log that keeps what it is asked to."""
     return Keeping()
 
 
 @pytest.fixture
 def bans(log: Keeping) -> Bans:
+    """None so far, and nobody to close."""
     return Bans(log, lambda: None)
 
 

@@ -19,6 +19,8 @@ from tests.servers import Server, running
 CHECKOUT = Path(__file__).parent.parent
 FLAG = re.compile(r"^  (--[a-z-]+)(?: [A-Z_]+)? +(.*(?:\n {5,}.*)*)", re.MULTILINE)
 SETTINGS = ["--config", "--host", "--port", "--store", "--log-level"]
+OWN = ["serve", "config", "backup", "chat", "token"]
+REMOTE = ["rooms", "clients", "say", "kick", "ban", "unban"]
 
 
 def aiochat(*arguments: str, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
@@ -57,7 +59,7 @@ def taken() -> Iterator[socket.socket]:
 def test_help_lists_the_commands() -> None:
     """In the order in which one needs them."""
     listed = re.findall(r"^    ([a-z]+) +\S", aiochat("--help").stdout, re.MULTILINE)
-    assert listed == ["serve", "config", "backup", "chat", "loadtest"]
+    assert listed == [*OWN, *REMOTE, "loadtest"]
 
 
 @pytest.mark.parametrize(

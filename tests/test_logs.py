@@ -29,7 +29,7 @@ def set_up() -> Iterator[SetUp]:
     before = [(logger, logger.handlers[:], logger.filters[:], logger.level) for logger in loggers]
 
     def set_up(style: Any = "json", level: Any = "info") -> None:
-        logs.set_up(Logging(format=style, level=level, connections=True))
+        logs.set_up(Logging(format=style, level=level, connections=True, lag_seconds=1.0))
 
     yield set_up
     for logger, handlers, filters, level in before:

@@ -55,6 +55,7 @@ _SETTINGS: Final[dict[str, Any]] = {
     "limits.max_rooms_per_client": 4,
     "limits.messages_per_second": 100_000,
     "limits.bytes_per_second": 0,
+    "limits.max_http_connections": 50,
     "hub.inbox_bytes": 4 * MIB,
     "queue.max_messages": 1_000,
     "queue.max_bytes": 512 * KIB,

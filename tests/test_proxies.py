@@ -35,16 +35,15 @@ async def through(peer: str, *headers: tuple[str, str], proxies: Proxies | None 
     """A request from `peer` with these headers; or the status of its refusal."""
 
     async def handler(request: web.Request) -> web.StreamResponse:
-        nonlocal seen
-        seen = Seen(request.remote, request.host, request.scheme)
+        seen.append(Seen(request.remote, request.host, request.scheme))
         return web.Response()
 
-    seen: Seen | None = None
+    seen: list[Seen] = []
     transport = mock.Mock()
     transport.get_extra_info.side_effect = {"peername": (peer, 1)}.get
     request = make_mocked_request("GET", "/ws", CIMultiDict([("Host", "inside"), *headers]), transport=transport)
     answer = await (proxies or Proxies(PROXIES)).middleware(request, handler)
-    return seen or answer.status
+    return seen[0] if seen else answer.status
 
 
 async def client_of(peer: str, chain: str) -> str | None:

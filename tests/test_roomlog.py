@@ -11,7 +11,7 @@ from aiochat.errors import ConfigError
 from aiochat.messages import Erased, Message, Sender
 from aiochat.roomlog import PAGE_BYTES, content_bytes
 from aiochat.roomlog.engines import data_path, make_log
-from tests.roomlogs import ALICE, ENGINES, Log, config_of, draft, erasure, opened, refusal_of, said, url_of
+from tests.roomlogs import ALICE, ENGINES, Log, another, config_of, draft, erasure, opened, refusal_of, said, url_of
 
 KIB = 1 << 10
 
@@ -144,12 +144,11 @@ async def test_an_empty_batch_tries_whether_it_can(log: Log) -> None:
     assert (await log.append("a", "one")).newest == 1
 
 
-async def test_the_secret_is_random(url: str, tmp_path: Path) -> None:
+async def test_the_secret_is_random(url: str) -> None:
     """32 bytes, another for each log."""
-    other = "memory:" if url == "memory:" else f"sqlite:///{tmp_path}/other.db"
-    async with opened(url) as log, opened(other) as another:
-        assert len(log.engine.secret) == len(another.engine.secret) == 32
-        assert log.engine.secret != another.engine.secret
+    async with opened(url) as log, opened(another(url)) as other:
+        assert len(log.engine.secret) == len(other.engine.secret) == 32
+        assert log.engine.secret != other.engine.secret
 
 
 # Erasures
@@ -234,6 +233,8 @@ def test_the_scheme_picks_the_engine(url: str) -> None:
     for unknown in ("", "memory", "postgres://", url.partition(":")[0].upper() + ":"):
         with pytest.raises(ConfigError) as refused:
             make_log(config_of(unknown))
-        expected = f"store.url: got {unknown!r}, takes a URL that begins with one of memory:, sqlite:"
-        assert str(refused.value) == expected
-    assert data_path(config_of(url)) in {"in memory, and gone when the server stops", url.removeprefix("sqlite:///")}
+        expected = f"store.url: got {unknown!r}, takes a URL that begins with one of memory:, sqlite:, redis:, "
+        assert str(refused.value).startswith(expected)
+    redis_path = f"in Redis at {url.removeprefix('unix://').partition('?')[0]}"
+    expected_paths = {"in memory, and gone when the server stops", url.removeprefix("sqlite:///"), redis_path}
+    assert data_path(config_of(url)) in expected_paths

@@ -8,7 +8,7 @@ import pytest
 
 from aiochat.messages import Sender
 from aiochat.roomlog import Repeated
-from tests.roomlogs import ENGINES, Log, draft, erasure, opened, refusal_of, said, url_of
+from tests.roomlogs import BOUNDED_IN_ALL, ENGINES, Log, draft, erasure, opened, refusal_of, said, url_of
 
 MINUTE_MS = 60_000
 NOW = time.time_ns() // 1_000_000
@@ -93,9 +93,10 @@ async def test_a_key_outlives_its_message(url: str) -> None:
         assert (await log.append("a", draft("one", key="key-0001"))).results[0] == Repeated(1, NOW)
 
 
-async def test_a_key_does_not_outlive_its_room(url: str) -> None:
+@pytest.mark.parametrize("engine", BOUNDED_IN_ALL)
+async def test_a_key_does_not_outlive_its_room(engine: str, tmp_path: Path) -> None:
     """Its offset would be one of another epoch."""
-    async with opened(url, max_rooms=1) as log:
+    async with opened(url_of(engine, tmp_path), max_rooms=1) as log:
         await log.append("a", draft("one", key="key-0001"))
         await log.append("b", "uno")
         assert said(await log.append("a", draft("one", key="key-0001"))) == [(1, "one")]

@@ -5,7 +5,6 @@ import time
 from itertools import count
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import msgspec
 import pytest
@@ -15,7 +14,7 @@ from hypothesis import strategies as st
 from aiochat.messages import Erased, Message, Sender
 from aiochat.roomlog import Draft
 from tests.room_model import Model, codes
-from tests.roomlogs import ALICE, ENGINES, Log, draft, erasure, opened, said, url_of
+from tests.roomlogs import ALICE, BOUNDED_IN_ALL, ENGINES, Log, another, draft, erasure, opened, said, url_of
 
 HOUR_MS = 3_600_000
 MINUTE_MS = 60_000
@@ -26,6 +25,12 @@ NOW = time.time_ns() // 1_000_000
 @pytest.fixture(params=ENGINES)
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """What names a new log of each engine."""
+    return url_of(request.param, tmp_path)
+
+
+@pytest.fixture(params=BOUNDED_IN_ALL)
+def url_in_all(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The same of those engines that bound all rooms together."""
     return url_of(request.param, tmp_path)
 
 
@@ -49,9 +54,9 @@ async def test_a_batch_larger_than_a_room_is_answered_whole(url: str) -> None:
         assert said(await log.read("a")) == [(2, "2"), (3, "3")]
 
 
-async def test_of_too_many_rooms_the_longest_idle_is_forgotten(url: str) -> None:
+async def test_of_too_many_rooms_the_longest_idle_is_forgotten(url_in_all: str) -> None:
     """When it is back, its offsets begin again, and so its epoch is another; the others are as they were."""
-    async with opened(url, max_rooms=2) as log:
+    async with opened(url_in_all, max_rooms=2) as log:
         before = {room: await log.append(room, room) for room in ("idle", "busy")}
         before["new"] = await log.append("new", "new")
         assert (await log.read("busy")).epoch == before["busy"].epoch
@@ -62,9 +67,9 @@ async def test_of_too_many_rooms_the_longest_idle_is_forgotten(url: str) -> None
         assert said(await log.read("new")) == [(1, "new")]
 
 
-async def test_with_too_many_bytes_the_longest_idle_room_is_forgotten(url: str) -> None:
+async def test_with_too_many_bytes_the_longest_idle_room_is_forgotten(url_in_all: str) -> None:
     """And a room that is too large by itself forgets its oldest, under the same epoch."""
-    async with opened(url, max_bytes=100 * KIB) as log:
+    async with opened(url_in_all, max_bytes=100 * KIB) as log:
         idle = await log.append("idle", "x" * 40 * KIB)
         epoch = (await log.append("large", *["x" * 40 * KIB] * 2)).epoch
         back = await log.read("idle")
@@ -83,9 +88,9 @@ async def test_a_message_larger_than_everything_is_delivered_and_forgotten(url: 
         assert (page.oldest, page.newest, page.entries) == (2, 1, ())
 
 
-async def test_the_bound_in_bytes_holds_however_texts_are_used(url: str) -> None:
+async def test_the_bound_in_bytes_holds_however_texts_are_used(url_in_all: str) -> None:
     """A text that was encoded takes more memory than before: if it counted, the sum of all would drift away."""
-    async with opened(url, max_bytes=100 * KIB, max_messages=10) as log:
+    async with opened(url_in_all, max_bytes=100 * KIB, max_messages=10) as log:
         for _ in range(100):
             appended = await log.append("a", "ä" * KIB)
             msgspec.json.encode(appended.entries)
@@ -95,9 +100,9 @@ async def test_the_bound_in_bytes_holds_however_texts_are_used(url: str) -> None
         assert [entry.offset for entry in (await log.read("b")).entries] == [1, 2]
 
 
-async def test_erased_messages_give_back_their_bytes(url: str) -> None:
+async def test_erased_messages_give_back_their_bytes(url_in_all: str) -> None:
     """What is left of them is small."""
-    async with opened(url, max_bytes=100 * KIB) as log:
+    async with opened(url_in_all, max_bytes=100 * KIB) as log:
         for number in range(10):
             await log.append("a", "x" * 60 * KIB)
             await log.append("a", erasure(2 * number + 1))
@@ -177,8 +182,7 @@ async def test_an_epoch_and_an_offset_name_one_message(
 ) -> None:
     """Whatever is forgotten: under one epoch offsets count on, and a page is the end of what was appended under it."""
     appended: dict[tuple[str, str], list[str]] = {}
-    new = url if url == "memory:" else f"{url}-{uuid4()}"
-    async with opened(new, max_rooms=max_rooms, max_messages=max_messages, max_bytes=max_bytes) as log:
+    async with opened(another(url), max_rooms=max_rooms, max_messages=max_messages, max_bytes=max_bytes) as log:
         for room, lengths, limit in steps:
             if lengths:
                 texts = ["x" * length for length in lengths]

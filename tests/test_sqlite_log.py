@@ -4,10 +4,11 @@ import asyncio
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -208,6 +209,21 @@ async def test_a_link_leads_to_the_same_file(file: Path) -> None:
         await asyncio.to_thread(link.symlink_to, file)
         with pytest.raises(StartError, match="is in use by process"):
             await epoch_of(link, drain_seconds=0.1)
+
+
+async def test_a_deleted_room_stays_deleted(file: Path) -> None:
+    """After a restart and after a kill; nothing of it is left in the tables once the writer has had time."""
+    async with open_log(file) as log:
+        before = (await log.append("a", "one", draft("two", key="key-0001"))).epoch
+        deleted = await log.delete("a")
+        assert (await log.append("a", "anew")).epoch == deleted.epoch != before
+        await restarted(log)
+        assert (said(page := await log.read("a")), page.epoch) == ([(1, "anew")], deleted.epoch)
+    async with open_log(file) as log:
+        assert (said(page := await log.read("a")), page.epoch) == ([(1, "anew")], deleted.epoch)
+        await log.append("a", "more")
+        with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as tables:
+            assert tables.execute("SELECT count(DISTINCT room) FROM chunks").fetchone() == (1,)
 
 
 async def test_a_restart_may_overlap(file: Path) -> None:

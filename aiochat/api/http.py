@@ -22,7 +22,7 @@ from aiochat.publishing import checked_key
 from aiochat.requests import identified, request_id
 
 _MIN_BODY_BYTES: Final = 4096  # however short messages must be, a ban has room
-_WRONG_TOKENS: Final = (1.0, 20.0)  # a second, and at once, that are answered with 401 and logged
+_WRONG_TOKENS: Final = (1.0, 50.0)  # a second, and at once, that are answered with 401 and logged
 _BURST_SECONDS: Final = 2.0
 _LONGEST_COST: Final = 10
 
@@ -57,7 +57,7 @@ class Api:
             [
                 web.get(f"{root}/{openapi.DOCUMENT}", self._describe),
                 *(web.route(hdrs.METH_ANY, f"{root}/{_pattern(path)}", self._route(at)) for path, at in paths.items()),
-                web.route(hdrs.METH_ANY, root + "/{rest:.*}", self._route({})),
+                web.route(hdrs.METH_ANY, root + "/{rest:(?s:.*)}", self._route({})),
             ]
         )
 
@@ -146,7 +146,7 @@ async def _answered(answer: Callable[[web.Request], Any], request: web.Request) 
 
 def _pattern(path: str) -> str:
     """For the router: a network has a slash."""
-    return path.replace("{address}", "{address:.+}")
+    return path.replace("{address}", "{address:(?s:.+)}")
 
 
 def _not_here(request: web.Request, at: _At) -> web.Response:

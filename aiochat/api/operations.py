@@ -182,13 +182,14 @@ def _lifted(was_there: bool) -> tuple[int, None]:
 
 
 # What paths name: how each is read, and its type in the description.
-_Name = Annotated[str, Meta(min_length=1)]
+_ClientId = Annotated[str, Meta(min_length=1, max_length=64)]
+_Address = Annotated[str, Meta(min_length=1, max_length=64, examples=["192.0.2.7", "192.0.2.0/24", "2001:db8::/32"])]
 NAMES: Final[Mapping[str, tuple[Callable[[str], Any], Any]]] = {
     "room": (room_name, structs.RoomName),
     "offset": (partial(msgspec.convert, type=Offset, strict=False), Offset),
-    "client": (str, _Name),
-    "user": (str, _Name),
-    "address": (str, _Name),
+    "client": (partial(msgspec.convert, type=_ClientId), _ClientId),
+    "user": (partial(msgspec.convert, type=structs.UserId), structs.UserId),
+    "address": (partial(msgspec.convert, type=_Address), _Address),
 }
 
 _ROOM: Final = ("bad_room",)

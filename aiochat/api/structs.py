@@ -7,13 +7,15 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from aiochat.administration import ClientState
+from aiochat.bans import MAX_REASON, MAX_USER
 from aiochat.messages import Offset, RoomInfo, Sender
 from aiochat.names import MAX_ROOM_BYTES
 
 MAX_BAN_SECONDS: Final = 1e9
 
 _PageLimit = Annotated[int, Meta(ge=1, le=300)]
-_Cursor = Annotated[str, Meta(max_length=1024)]
+_Cursor = Annotated[str, Meta(max_length=1 + MAX_USER)]
+UserId = Annotated[str, Meta(min_length=1, max_length=MAX_USER)]
 RoomName = Annotated[
     str,
     Meta(
@@ -39,7 +41,7 @@ class Paged(Query, frozen=True):
 class ClientsWanted(Paged, frozen=True):
     """Only those of a user, or in a room."""
 
-    user: str | UnsetType = UNSET
+    user: UserId | UnsetType = UNSET
     room: RoomName | UnsetType = UNSET
 
 
@@ -66,7 +68,7 @@ class NewMessage(Body, frozen=True):
 class NewBan(Body, frozen=True):
     """The `reason` is what those are told whom it is about; it ends after so many `seconds`, or when it is lifted."""
 
-    reason: Annotated[str, Meta(max_length=100)] = ""
+    reason: Annotated[str, Meta(max_length=MAX_REASON)] = ""
     seconds: Annotated[float, Meta(gt=0, le=MAX_BAN_SECONDS)] | None = None
 
 

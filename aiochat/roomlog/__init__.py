@@ -4,6 +4,7 @@ from aiochat.roomlog.contract import (
     PAGE_BYTES,
     Answer,
     Appended,
+    Arrived,
     Deleted,
     Draft,
     Page,
@@ -12,4 +13,15 @@ from aiochat.roomlog.contract import (
     content_bytes,
 )
 
-__all__ = ["PAGE_BYTES", "Answer", "Appended", "Deleted", "Draft", "Page", "Repeated", "RoomLog", "content_bytes"]
+__all__ = [
+    "PAGE_BYTES",
+    "Answer",
+    "Appended",
+    "Arrived",
+    "Deleted",
+    "Draft",
+    "Page",
+    "Repeated",
+    "RoomLog",
+    "content_bytes",
+]

@@ -75,17 +75,18 @@ def _refusal(refused: wire.Refused) -> Repeated | Reply:
 def entries(room: str, page: wire.Page, *, is_forward: bool) -> tuple[Entry, ...]:
     """What the writer found. Raises one of `wire.DAMAGES` where the file is damaged."""
     found = [
-        _entry(room, offset, stored)
+        entry(room, offset, stored)
         for first, content in page.chunks
         for offset, stored in enumerate(wire.decode_chunk(content), first)
         if page.start <= offset <= page.stop
     ]
     if sum(len(content) for _, content in page.chunks) * _WIDEST > PAGE_BYTES:
-        found = _within_bounds(found, is_forward=is_forward)
+        found = within_bounds(found, is_forward=is_forward)
     return tuple(found)
 
 
-def _entry(room: str, offset: int, stored: wire.Stored) -> Entry:
+def entry(room: str, offset: int, stored: wire.Stored) -> Entry:
+    """What stands in a chunk."""
     if stored.target is not None:
         return Erased(room, offset, stored.ts, stored.target)
     if stored.sender is None:
@@ -93,7 +94,7 @@ def _entry(room: str, offset: int, stored: wire.Stored) -> Entry:
     return Message(room, offset, stored.ts, stored.sender, stored.text, stored.data, stored.key)
 
 
-def _within_bounds(entries: list[Entry], *, is_forward: bool) -> list[Entry]:
+def within_bounds(entries: list[Entry], *, is_forward: bool) -> list[Entry]:
     """As many from one side as make a page, but one in any case."""
     size = count = 0
     for entry in entries if is_forward else reversed(entries):

@@ -76,6 +76,19 @@ class Appended(msgspec.Struct, frozen=True, gc=False):
     results: Sequence[Entry | Repeated | Reply]
 
 
+class Arrived(msgspec.Struct, frozen=True, gc=False):
+    """What a followed room's members are to be given next: the entries after the offset `after`, without a hole.
+
+    They are of `size` bytes of content. What is between `after` and what was given before is lost, or it is another
+    epoch, which began with `after`. There may be no entries at all.
+    """
+
+    epoch: str
+    after: int
+    entries: Sequence[Entry]
+    size: int
+
+
 class Page(msgspec.Struct, frozen=True, gc=False):
     """A stretch of one room's log, oldest first, with the log's epoch and bounds when it was read.
 
@@ -140,6 +153,28 @@ class RoomLog(ABC):
 
         A `StoreError` answers one of more than KEPT_BYTES, and a new one beyond KEPT_VALUES.
         """
+
+    # Of a shared log alone: what it appends it answers, and gives to those who follow the room, on every node.
+
+    @property
+    def is_deaf(self) -> bool:
+        """Whether what other nodes append does not come, although the log can be asked."""
+        return False
+
+    def follow(self, room: str, then: Callable[[Arrived], None]) -> None:
+        """Give what comes into a room to `then`, from where the first page of it ends, or else from now on.
+
+        A page of the room that is answered meanwhile holds at least what was given before its answer.
+        """
+        raise NotImplementedError
+
+    def unfollow(self, room: str) -> None:
+        """Give nothing of this room any more."""
+        raise NotImplementedError
+
+    def took(self, arrived: Arrived) -> None:
+        """It was delivered. The log gives nothing while too much was not."""
+        raise NotImplementedError
 
     @abstractmethod
     async def close(self) -> None:

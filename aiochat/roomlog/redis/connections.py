@@ -1,16 +1,19 @@
-"""Connections to Redis, in the words of redis-py; to the master that Sentinels name, where it is they who are asked."""
+"""Connections to Redis, by redis-py and hiredis; to the master that Sentinels name, where it is they who are asked.
 
-from collections.abc import Callable
-from typing import Any, Final
+The only module that imports them. What goes over a connection and when it is made anew is decided elsewhere.
+"""
 
-from redis.asyncio.connection import AbstractConnection, Connection, SSLConnection, UnixDomainSocketConnection
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from typing import Any, Final, cast
+
+import hiredis
+from redis.asyncio import connection as of_redis
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
 from redis.backoff import NoBackoff
 from redis.exceptions import (
-    AuthenticationError,
     MasterDownError,
-    NoPermissionError,
     NoScriptError,
     ReadOnlyError,
     RedisError,
@@ -18,28 +21,51 @@ from redis.exceptions import (
     TryAgainError,
 )
 
-from aiochat.roomlog.redis.urls import Address
+from aiochat.roomlog.urls import Address
 
-__all__ = [
-    "PASSING",
-    "REFUSED",
-    "AbstractConnection",
-    "Connect",
-    "NoScriptError",
-    "RedisError",
-    "ResponseError",
-    "connector",
-]
+__all__ = ["PASSING", "Connect", "Connection", "NoScriptError", "ResponseError", "connector", "pack"]
 
 PASSING: Final = (MasterDownError, ReadOnlyError, TryAgainError)  # what Redis answers on its way to be there again
-REFUSED: Final = (AuthenticationError, NoPermissionError)  # what will not be otherwise when tried again
 _CONNECT_SECONDS: Final = 2.0
 
-Connect = Callable[[], AbstractConnection]
+_pack: Final = cast(Any, hiredis.pack_command)
+
+
+def pack(command: tuple[str | bytes | int, ...]) -> bytes:
+    """A command as it is sent. Raises `TypeError` or `ValueError` for what is none."""
+    packed: bytes = _pack(command)
+    return packed
+
+
+class Connection:
+    """One, to be connected. Everything but `close` raises what redis-py does, and then it is of no use any more."""
+
+    def __init__(self, made: Any) -> None:
+        self._made = made
+
+    async def connect(self) -> None:
+        await self._made.connect()
+
+    async def send(self, packed: Iterable[bytes]) -> None:
+        await self._made.send_packed_command(b"".join(packed), check_health=False)
+
+    async def reply(self) -> Any:
+        """The next one, which may be a `ResponseError`."""
+        try:
+            return await self._made.read_response()
+        except ResponseError as error:
+            return error
+
+    async def close(self) -> None:
+        with suppress(OSError, RedisError):
+            await self._made.disconnect(nowait=True)
+
+
+Connect = Callable[[], Connection]
 
 
 def connector(address: Address) -> Connect:
-    """What makes one more connection, to be connected; nothing of it is tried twice but by us."""
+    """What makes one more connection. Nothing is tried twice, and nothing takes its time, but by our doing."""
     options: dict[str, Any] = {
         "db": address.database,
         "username": address.username,
@@ -49,13 +75,12 @@ def connector(address: Address) -> Connect:
         "socket_timeout": None,
     }
     if address.path is not None:
-        path = address.path
-        return lambda: UnixDomainSocketConnection(path=path, **options)
+        return lambda: Connection(of_redis.UnixDomainSocketConnection(path=cast(str, address.path), **options))
     options |= {"socket_connect_timeout": _CONNECT_SECONDS, "socket_keepalive": True}
     if address.master is not None:
-        sentinel = Sentinel(address.hosts, socket_timeout=_CONNECT_SECONDS, protocol=2)
-        pool = SentinelConnectionPool(address.master, sentinel, ssl=address.is_tls, **options)
-        return lambda: pool.make_connection()
+        sentinel = cast(Any, Sentinel)(address.hosts, socket_timeout=_CONNECT_SECONDS, protocol=2)
+        pool = cast(Any, SentinelConnectionPool)(address.master, sentinel, ssl=address.is_tls, **options)
+        return lambda: Connection(pool.make_connection())
     host, port = address.hosts[0]
-    kind = SSLConnection if address.is_tls else Connection
-    return lambda: kind(host=host, port=port, **options)
+    kind = of_redis.SSLConnection if address.is_tls else of_redis.Connection
+    return lambda: Connection(kind(host=host, port=port, **options))

@@ -7,10 +7,10 @@ and while a page of the room is on its way, which must not be older than what wa
 
 from collections import deque
 from collections.abc import Callable
-from itertools import chain
 from typing import Final
 
 from aiochat.errors import StoreError
+from aiochat.messages import Entry
 from aiochat.roomlog.contract import Arrived
 from aiochat.roomlog.redis.wire import DAMAGES, Batch, Seen, Stretch
 from aiochat.tail import entry_bytes
@@ -34,7 +34,6 @@ class Followed:
         "_waiting",
         "_waiting_bytes",
         "has_failed",
-        "holes",
         "room",
         "seen",
     )
@@ -51,6 +50,7 @@ class Followed:
         self._line: str | None = None  # the stamp that the subscription brought last
         self._is_asked = False
         self._is_asked_again = False
+        self._is_look = False  # nothing is seen yet, so nothing was missed
         self._pages = 0  # on their way
         self._page_newest = 0  # of the last that came while others were
         self._waiting: deque[tuple[Batch, bool]] = deque()  # and whether each came in line
@@ -99,6 +99,11 @@ class Followed:
                 self._begin(stretch.epoch, stretch.after)
                 self.ask()
 
+    def began(self, epoch: str) -> None:
+        """The room was emptied, and its next message is the first under this epoch."""
+        if self.seen.epoch and self.seen.epoch != epoch:
+            self._begin(epoch, 0)
+
     def go_on(self) -> None:
         """What waited for a page goes on; to be called once it was seen."""
         while self._waiting and not self._is_asked and not self._must_wait(self._waiting[0][0]):
@@ -114,10 +119,11 @@ class Followed:
             return
         if stretch.epoch != self.seen.epoch:
             self._begin(stretch.epoch, stretch.after)
-        elif self._is_look:
-            pass  # a page has come meanwhile, and says where the room stands
-        elif stretch.entries or stretch.after > self.seen.offset:
+        if stretch.entries:
+            self._on(stretch.after, list(stretch.entries), stretch.stamps[-1])
+        elif stretch.after > self.seen.offset and not self._is_look:  # else a page has come meanwhile
             self._on(stretch.after, [], "")
+        if self.seen.offset == stretch.newest:
             self.seen = Seen(self.seen.epoch, stretch.newest, stretch.stamp)
         if self.seen.offset < stretch.newest or self._is_asked_again:
             self.ask()

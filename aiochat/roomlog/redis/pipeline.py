@@ -7,23 +7,14 @@ their callers allow, until it has waited for `store.wait_seconds`.
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from itertools import islice
 from typing import Any, Final
 
-import hiredis
 import msgspec
 import structlog
 
 from aiochat.errors import StoreError
-from aiochat.roomlog.redis.connections import (
-    PASSING,
-    AbstractConnection,
-    Connect,
-    NoScriptError,
-    RedisError,
-    ResponseError,
-)
+from aiochat.roomlog.redis.connections import PASSING, Connect, Connection, NoScriptError, ResponseError, pack
 
 _CALLS_AT_ONCE: Final = 32  # a read may be answered with 256 KiB
 _BACKOFF_SECONDS: Final = (0.0, 0.05, 0.1, 0.2, 0.5)
@@ -55,7 +46,7 @@ class Pipeline:
         self._wait_seconds = wait_seconds
         self._wait_replicas = wait_replicas
         self._time = asyncio.get_running_loop().time
-        self._connection: AbstractConnection | None = None
+        self._connection: Connection | None = None
         self._calls: deque[_Call] = deque()
         self._is_asked = asyncio.Event()
         self._is_closing = False
@@ -73,10 +64,10 @@ class Pipeline:
         Held for `store.wait_seconds` at most from when Redis was last there; beyond it there is an answer at once.
         """
         now = self._time()
-        if self._away_since is not None and now - self._away_since > self._wait_seconds:
+        if self._is_closing or (self._away_since is not None and now - self._away_since > self._wait_seconds):
             answer(StoreError("Redis is away"))
             return
-        packed = [hiredis.pack_command(command) for command in commands]
+        packed = [pack(command) for command in commands]
         self._calls.append(_Call(packed, answer, now + self._wait_seconds, must_be_replicated))
         self._is_asked.set()
 
@@ -97,6 +88,11 @@ class Pipeline:
         self._is_closing = True
         self._is_asked.set()
 
+    def refuse_all(self, reason: str) -> None:
+        """Answer what is left, after the end of `run`."""
+        while self._calls:
+            self._answer(self._calls.popleft(), StoreError(reason))
+
     async def _round_trip(self) -> None:
         calls = list(islice(self._calls, _CALLS_AT_ONCE))
         async with asyncio.timeout(max(0.1, self._wait_seconds / 2)):
@@ -114,7 +110,7 @@ class Pipeline:
         try:
             await connection.connect()
         except BaseException:
-            await connection.disconnect(nowait=True)
+            await connection.close()
             raise
         self._connection = connection
 
@@ -122,12 +118,14 @@ class Pipeline:
         packed = [command for call in calls for command in call.packed]
         replies = await self._send(packed)
         while (unknown := _first(replies, NoScriptError)) is not None:
-            await self._send([hiredis.pack_command(("SCRIPT", "LOAD", script)) for script in self._scripts])
+            await self._send([pack(("SCRIPT", "LOAD", script)) for script in self._scripts])
             replies[unknown:] = await self._send(packed[unknown:])
         passing = _first(replies, PASSING)
         if passing is not None:
             raise Away(str(replies[passing]))
-        lost = None if await self._is_replicated(calls) else StoreError(f"not on {self._wait_replicas} replicas in time")
+        lost = (
+            None if await self._is_replicated(calls) else StoreError(f"not on {self._wait_replicas} replicas in time")
+        )
         each = iter(replies)
         replied = [list(islice(each, len(call.packed))) for call in calls]
         return [
@@ -140,15 +138,15 @@ class Pipeline:
         if not self._wait_replicas or not any(call.must_be_replicated for call in calls):
             return True
         wait_ms = int(self._wait_seconds * 250)
-        (count,) = await self._send([hiredis.pack_command(("WAIT", self._wait_replicas, wait_ms))])
+        (count,) = await self._send([pack(("WAIT", self._wait_replicas, wait_ms))])
         return isinstance(count, int) and count >= self._wait_replicas
 
     async def _send(self, packed: Sequence[bytes]) -> list[Any]:
         connection = self._connection
         assert connection is not None
         if packed:
-            await connection.send_packed_command(b"".join(packed), check_health=False)
-        return [await _reply(connection) for _ in packed]
+            await connection.send(packed)
+        return [await connection.reply() for _ in packed]
 
     def _answer(self, call: _Call, replied: list[Any] | StoreError) -> None:
         if isinstance(replied, list):
@@ -181,15 +179,7 @@ class Pipeline:
     async def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
-            with suppress(OSError, RedisError):
-                await connection.disconnect(nowait=True)
-
-
-async def _reply(connection: AbstractConnection) -> Any:
-    try:
-        return await connection.read_response()
-    except ResponseError as error:  # of this command alone
-        return error
+            await connection.close()
 
 
 def _first(replies: Sequence[Any], kind: type[Exception] | tuple[type[Exception], ...]) -> int | None:

@@ -1,7 +1,7 @@
 -- Read a stretch of a room. After room.lua.
 --
--- ARGV 11 to 14: "newest", "before", "after" or "missed"; an offset; how many entries; how many bytes of them. What was
--- missed follows what the caller has seen or, where an epoch has begun since, its beginning; who has seen nothing has
+-- ARGV 11 to 14: "newest", "before", "after", "missed" or "look"; an offset; how many entries; how many bytes of them.
+-- What was missed follows what the caller has seen or, where an epoch has begun since, its beginning; who looks has
 -- missed nothing.
 -- Answers epoch, oldest and newest offset, stamp, and the offset before what was missed; then entries in the direction
 -- in which they were read, and as records "offset time stamp" what was erased between them.
@@ -10,8 +10,8 @@ local mode, bound, limit, max_page = ARGV[11], tonumber(ARGV[12]), tonumber(ARGV
 local SLICE = 32
 
 local since = seen_offset
-if seen_epoch == '' then
-  since = newest
+if mode == 'look' then
+  since, limit = newest, 0
 elseif seen_epoch ~= epoch then
   since = base
 end

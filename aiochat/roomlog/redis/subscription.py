@@ -6,13 +6,11 @@ It reads on only while what it has given is taken, so that what waits is Redis's
 import asyncio
 from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
-from typing import Any, Final
+from typing import Final
 
-import hiredis
 import structlog
 
-from aiochat.roomlog.redis.connections import AbstractConnection, Connect, RedisError
+from aiochat.roomlog.redis.connections import Connect, Connection, ResponseError, pack
 from aiochat.roomlog.redis.pipeline import reason_of
 
 _CONFIRM_SECONDS: Final = 4.0  # for the first channel; a connection that does not confirm it is deaf
@@ -60,7 +58,7 @@ class Subscription:
         self._may_read.set()
 
     def rebuild(self) -> None:
-        """This connection is of no use: make another."""
+        """Make another connection: the one there is, is of no use."""
         if self._reading is not None:
             self._reading.cancel()
 
@@ -99,8 +97,7 @@ class Subscription:
                 task.cancel()
             if tasks:
                 await asyncio.wait(tasks)
-            with suppress(OSError, RedisError):
-                await connection.disconnect(nowait=True)
+            await connection.close()
 
     def _ask_again(self) -> None:
         self._unconfirmed.clear()
@@ -112,21 +109,21 @@ class Subscription:
         self._asked.append((command, channel))
         self._is_asked.set()
 
-    async def _write_on(self, connection: AbstractConnection) -> None:
+    async def _write_on(self, connection: Connection) -> None:
         while True:
             await self._is_asked.wait()
             await self._write(connection)
 
-    async def _write(self, connection: AbstractConnection) -> None:
+    async def _write(self, connection: Connection) -> None:
         asked, self._asked = self._asked, []
         self._is_asked.clear()
         for command, channel in asked:
             if command == b"SSUBSCRIBE":
                 self._unconfirmed[channel] += 1
         if asked:
-            await connection.send_packed_command(b"".join(map(hiredis.pack_command, asked)), check_health=False)
+            await connection.send(map(pack, asked))
 
-    async def _read_on(self, connection: AbstractConnection) -> None:
+    async def _read_on(self, connection: Connection) -> None:
         heard = 0
         while True:
             await self._may_read.wait()
@@ -135,8 +132,10 @@ class Subscription:
             if heard % _HEARD_AT_ONCE == 0:  # what has arrived already is read without a pause
                 await asyncio.sleep(0)
 
-    async def _read(self, connection: AbstractConnection) -> None:
-        said: Any = await connection.read_response()
+    async def _read(self, connection: Connection) -> None:
+        said = await connection.reply()
+        if isinstance(said, ResponseError):
+            raise said
         kind, channel, content = said
         if kind == b"smessage":
             self._hear(channel, content)

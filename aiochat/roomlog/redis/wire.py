@@ -1,4 +1,4 @@
-"""What travels between a node and Redis: drafts to scripts' arguments, their replies and published batches to entries."""
+"""Between a node and Redis: drafts to scripts' arguments, their replies and what is published to entries."""
 
 from collections.abc import Iterator, Sequence
 from hashlib import blake2b
@@ -150,5 +150,3 @@ def _decoded(room: str, offsets: Sequence[int], contents: Sequence[bytes]) -> li
 def _entries(room: str, first: int, count: int, content: bytes) -> list[Entry]:
     stored = wire.decode_chunk(_ARRAY + count.to_bytes(4) + content)
     return [chunks.entry(room, offset, each) for offset, each in enumerate(stored, first)]
-
-

@@ -1,4 +1,4 @@
-"""`store.url` for Redis: where it is and how to get in, checked before anything is connected. No password is ever shown."""
+"""`store.url` for Redis: where it is and how to get in, checked before anything is connected; no password is shown."""
 
 import re
 from typing import Final

@@ -1,0 +1,69 @@
+"""Nodes that share one Redis: hubs that take their turns by themselves, in this process."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from aiochat.config import load
+from aiochat.roomlog.engines import make_log
+from aiochat.roomlog.redis import RedisLog
+from tests.hubs import QUIET, UNLIMITED, Chat, Peer
+
+
+class Node(Chat):
+    """One of them; `until` waits for something to be so after a turn of any of them."""
+
+    log: RedisLog
+
+    def __init__(self, log: RedisLog, turned: asyncio.Condition, **settings: dict[str, Any]) -> None:
+        super().__init__(lambda _: log, **settings)
+        self._turned = turned
+        self._take_turn = self.hub.turn
+        self.hub.turn = self._turn  # type: ignore[method-assign]
+        self.running = asyncio.create_task(self.hub.run())
+        self._checking = asyncio.create_task(self._check())
+
+    async def until(self, is_so: Callable[[], object]) -> None:
+        async with self._turned:
+            await self._turned.wait_for(lambda: bool(is_so()))
+
+    async def enter(self, room: str = "lobby", **options: Any) -> Peer:
+        """A client that has joined `room`."""
+        peer = self.connect(room, **options)
+        await self.until(lambda: peer.client.rooms)
+        return peer
+
+    async def close(self) -> None:
+        for task in (self.running, self._checking):
+            task.cancel()
+        await asyncio.wait([self.running, self._checking])
+        await self.log.close()
+
+    async def _turn(self) -> None:
+        await self._take_turn()
+        async with self._turned:
+            self._turned.notify_all()
+
+    async def _check(self) -> None:
+        while True:
+            await asyncio.sleep(0.1)  # as the server's timer does, more often
+            self.hub.check()
+
+
+@asynccontextmanager
+async def running(url: str, count: int = 2, **settings: dict[str, Any]) -> AsyncIterator[list[Node]]:
+    """So many nodes on the Redis at `url`."""
+    chosen = {**QUIET, "limits": UNLIMITED, **settings, "store": {"url": url, **settings.get("store", {})}}
+    turned = asyncio.Condition()
+    nodes: list[Node] = []
+    try:
+        for _ in range(count):
+            log = make_log(load(flags=chosen))
+            assert isinstance(log, RedisLog)
+            await log.open(lambda _: None)
+            nodes.append(Node(log, turned, **chosen))
+        yield nodes
+    finally:
+        for node in nodes:
+            await node.close()
