@@ -19,6 +19,8 @@
     api/          the HTTP API; administration: what it does to the chat; requests: the id of each request
     logqueue      what waits for the room log; fanout: what it answers, to everybody
     room  client  state only, no sockets; tail: the newest entries of a room; presence: who came and went
+    tokens        who the access token says a client is; keys: what it is checked with; minting: `aiochat token`
+    rules         what holds in each room; access: the end of a token, and its refresh
     sessions      the signed tokens to resume with
     roomlog/      what was said: the contract and its engines
     directory/    who is where: the names taken in each room
@@ -26,7 +28,7 @@
     batches       events to bytes for one write; outbox: what goes out to one client, within bounds
     frames  names  limits  identity   WebSocket frames; what names are allowed; budgets; who a client is
     messages/     commands and events: frozen structs, nothing else; schema: their description for docs/protocol.md
-    config  memory  logs  counts  errors
+    config  settings  memory  logs  counts  errors
     sdk/          the Python client; terminal: `aiochat chat`, on it
     loadtest/     the load generator and its report
     web/          the browser page

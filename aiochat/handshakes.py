@@ -15,6 +15,8 @@ from aiochat.addresses import source_of
 from aiochat.tally import Tally
 
 HEAD_BYTES: Final = 64 << 10  # of a request that is not whole yet; aiohttp alone would take a megabyte of headers
+_HEAD_ENDS: Final = b"\r\n\r\n"
+_WHOLE_HEAD: Final = -(1 << 60)  # what follows is a body, which may come before the request's handler has begun
 _PART: Final = 10  # of all, one part in so many
 
 
@@ -106,7 +108,7 @@ class _Http(web.RequestHandler):
         if self.heard > HEAD_BYTES and self._handshakes.is_idle(self):
             self.abort()
             return
-        self.heard += len(data)
+        self.heard = _WHOLE_HEAD if _HEAD_ENDS in data else self.heard + len(data)
         super().data_received(data)
 
     def connection_lost(self, exc: BaseException | None) -> None:

@@ -8,6 +8,7 @@ from aiohttp import web
 
 if TYPE_CHECKING:
     from aiochat.hub import Hub
+    from aiochat.logqueue import LogQueue
 
 OK: Final = "ok"
 
@@ -40,9 +41,13 @@ class Health:
             return "starting"
         if self.is_leaving:
             return "draining"
-        if self.hub.unseen_checks >= _UNSEEN_CHECKS:
+        if self._is_stuck:
             return "deaf"
-        return self._status_with("away" if self.hub.log.is_failing else OK)
+        return self._status_with(_state_of(self.hub.log))
+
+    @property
+    def _is_stuck(self) -> bool:
+        return self.hub is not None and self.hub.unseen_checks >= _UNSEEN_CHECKS
 
     @property
     def is_ready(self) -> bool:
@@ -51,30 +56,32 @@ class Health:
 
     async def healthz(self, request: web.Request) -> web.Response:
         """Alive: the event loop turns, and the hub took a turn lately, a stop of the whole process aside."""
-        status = self.status if self.status in {"ended", "deaf"} else OK
+        status = "ended" if self.has_ended else "deaf" if self._is_stuck else OK
         return web.json_response({"status": status}, status=200 if status == OK else 503)
 
     async def readyz(self, request: web.Request) -> web.Response:
         """Ready for clients: an item went through the hub, and an append to the room log."""
         status, (hub, store) = self.status, _UNKNOWN
-        if status in {OK, "degraded", "store unavailable"}:
-            hub, store = await self._proved()
+        if self.hub is not None and not (self.has_ended or self.is_leaving or self._is_stuck):
+            hub, store = await self._proved(self.hub)
             status = self._status_with(store) if hub == OK else hub
         body = {"status": status, "hub": hub, "store": store, "draining": self.is_leaving}
         return web.json_response(body, status=200 if status in _READY else 503)
 
     def _status_with(self, store: str) -> str:
         """If a shared store is away no node is unready for it: that would be an outage of all that still works."""
+        if store == "deaf":
+            return store
         is_own = self.hub is not None and not self.hub.log.is_shared
         if store == "away" and is_own:
             return "store unavailable"
         return OK if store == OK else "degraded"
 
-    async def _proved(self) -> tuple[str, str]:
+    async def _proved(self, hub: "Hub") -> tuple[str, str]:
         now = asyncio.get_running_loop().time()
-        if self.hub is not None and (self._proof is None or now - self._proof_began >= _FRESH_SECONDS):
-            self._proof, self._proof_began = asyncio.create_task(_prove(self.hub)), now
-        return _UNKNOWN if self._proof is None else await asyncio.shield(self._proof)
+        if self._proof is None or (self._proof.done() and now - self._proof_began >= _FRESH_SECONDS):
+            self._proof, self._proof_began = asyncio.create_task(_prove(hub)), now
+        return await asyncio.shield(self._proof)
 
 
 async def _prove(hub: "Hub") -> tuple[str, str]:
@@ -85,9 +92,12 @@ async def _prove(hub: "Hub") -> tuple[str, str]:
     await asyncio.wait([answered], timeout=_PROOF_SECONDS)
     if not heard.done():
         return "deaf", "unknown"
-    if hub.log.is_failing:
-        return OK, "away"
-    return OK, OK if answered.done() else "late"
+    state = _state_of(hub.log)
+    return OK, state if state != OK or answered.done() else "late"
+
+
+def _state_of(log: "LogQueue") -> str:
+    return "away" if log.is_failing else "deaf" if log.is_deaf else OK
 
 
 def _ask_log(hub: "Hub", heard: "asyncio.Future[None]", answered: "asyncio.Future[None]") -> None:

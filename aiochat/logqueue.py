@@ -69,6 +69,11 @@ class LogQueue:
         return self._log.is_shared
 
     @property
+    def is_deaf(self) -> bool:
+        """Whether the log answers, but does not tell what other nodes append."""
+        return self._log.is_deaf
+
+    @property
     def reads_waiting(self) -> int:
         """Behind those in flight."""
         return len(self._reads_waiting)

@@ -12,6 +12,7 @@ from aiochat.handshakes import HEAD_BYTES
 from aiochat.joining import PAGE_ENTRIES
 from aiochat.presence import MAX_ABSENT
 from aiochat.roomlog import PAGE_BYTES
+from aiochat.roomlog.urls import SCHEMES
 from aiochat.shares import Sharing
 
 _PROCESS_BYTES: Final = 96 << 20  # 54 to 63 MiB at the start, pages on their way from the log, what the allocator keeps
@@ -40,6 +41,9 @@ _WRITER_BYTES: Final = (
 _HTTP_BYTES: Final = HEAD_BYTES + (280 << 10)  # idle 8 kB; half a request, and what was read of it last
 _SHARE_BYTES: Final = 900  # of one user or address: 720 with all budgets
 _BAN_BYTES: Final = 3500  # 3,400 with a user and reason of the most characters there may be, of four bytes each
+_REDIS_BYTES: Final = (
+    128 << 20
+)  # 16 MiB of batches that wait, as much that the hub has not taken, decoded; 32 pages at once; 50,000 rooms seen
 _ABSENT_BYTES: Final = 1000  # who is expected back, alone in a room: 900 with the name
 
 
@@ -68,8 +72,10 @@ def _shares(config: Config) -> int:
 
 
 def _log_bytes(config: Config) -> int:
-    """The history of `memory:`, or the process that writes a file; the keys of both."""
+    """The history of `memory:`, or the process that writes a file; the keys of both. Of Redis what is on its way."""
     history, keys = config.history, config.store.max_keys * _KEY_BYTES
+    if config.store.url.startswith(SCHEMES):
+        return _REDIS_BYTES
     if not config.store.url.startswith("memory:"):
         return _WRITER_BYTES + keys
     return history.max_bytes + history.max_rooms * _RING_BYTES + keys

@@ -52,7 +52,9 @@ class Proxies:
         if original is None:
             self._log_refused(str(request.remote))
             reason = f"{', '.join(_HEADERS)}: cannot be read"
-            return web.json_response({"code": "bad_request", "reason": reason}, status=400)
+            refusal = web.json_response({"code": "bad_request", "reason": reason}, status=400)
+            refusal.force_close()
+            return refusal
         return await handler(original)
 
     async def _original(self, request: web.Request) -> web.Request | None:
@@ -63,6 +65,8 @@ class Proxies:
             original = cast(web.Request, await self._filter.middleware(request, _itself))
         except web.HTTPBadRequest:
             return None
+        if original is request:
+            return request
         is_sound = original.scheme in _SCHEMES and parse_origin(f"http://{original.host}") is not None
         return original if is_sound else None
 

@@ -75,7 +75,7 @@ async def _serve() -> None:
     async def upgrade(request: web.Request) -> web.StreamResponse:
         response = Upgrade((codec.subprotocol,))
         await response.prepare(request)
-        response.take_over(request, chat._handlers.connections, codec, Admitted(ANYBODY, None))
+        response.take_over(request, chat._handlers.connections, codec, Admitted(ANYBODY, None, None))
         return response
 
     app.router.add_get("/echo", upgrade)

@@ -34,8 +34,8 @@ def minted(sub: str | None = "alice", key: Any = SECRET, algorithm: str = "HS256
     return jwt.encode(payload, key, algorithm, headers=headers)
 
 
-def ending(seconds: float = 1.0, **claims: Any) -> str:
-    """A token that the server stops taking after so many seconds, its leeway included."""
+def ending(seconds: float = 3.0, **claims: Any) -> str:
+    """A token that the server stops taking after so many seconds: it has expired, and the leeway ends then."""
     return minted(exp=time.time() + seconds - LEEWAY_SECONDS, **claims)
 
 

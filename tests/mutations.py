@@ -70,7 +70,8 @@ def frame(rng: random.Random, opcode: int, payload: bytes, *, fin: bool = True) 
     """As a client sends it, with a mask of its own."""
     mask, size = rng.randbytes(4), len(payload)
     length = bytes((0x80 | size,)) if size < 126 else bytes((0x80 | 126,)) + size.to_bytes(2, "big")
-    masked = bytes(byte ^ mask[index & 3] for index, byte in enumerate(payload))
+    stream = int.from_bytes((mask * (size // 4 + 1))[:size])
+    masked = (int.from_bytes(payload) ^ stream).to_bytes(size)
     return bytes((opcode | (0x80 if fin else 0),)) + length + mask + masked
 
 

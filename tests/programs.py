@@ -11,6 +11,7 @@ import aiohttp
 import msgpack  # type: ignore[import-untyped]
 from aiohttp import WSMsgType
 
+from tests.leaks import note_command
 from tests.servers import Server
 
 JSON: Final = "aiochat.v1.json"
@@ -33,6 +34,7 @@ class Program:
 
     def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         self.socket = socket
+        self._port = socket._response.url.port or 0
         self.heard: list[Event] = []
         self.messages: list[list[Event]] = []
         self.client = ""  # its id, from `welcome` or `resumed`
@@ -43,6 +45,8 @@ class Program:
 
     async def send(self, *commands: Any) -> None:
         """All in one WebSocket message."""
+        for command in commands:
+            note_command(self._port, command)
         if self._is_json:
             await self.socket.send_str("\n".join(map(json.dumps, commands)))
         else:

@@ -13,6 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+from yarl import URL
+
+from tests.leaks import leaks, note, texts_of
 
 # Without uvloop to import, the server runs on asyncio's own loop.
 _MAIN = "import sys; sys.modules['uvloop'] = {uvloop}; from aiochat.cli import main; sys.exit(main())"
@@ -27,6 +30,7 @@ class Server:
         self.process = process
         self.base_url = base_url  # http://127.0.0.1:PORT
         self.log: list[dict[str, Any]] = []
+        self._lines: list[str] = []
         self._logged = asyncio.Event()
         self._reading = asyncio.create_task(self._read_log())
 
@@ -72,9 +76,15 @@ class Server:
         await self._reading
         return code
 
+    def check_log(self) -> None:
+        """Nothing stands in it that nobody may read there."""
+        found = leaks("".join(self._lines), texts_of(self.port))
+        assert not found, f"the server's log holds {found}"
+
     async def _read_log(self) -> None:
         assert self.process.stderr is not None
         async for line in self.process.stderr:
+            self._lines.append(line.decode(errors="replace"))
             try:
                 self.log.append(json.loads(line))
             except ValueError:
@@ -143,6 +153,7 @@ async def running(
             yield server
         finally:
             await server.stop()
+        server.check_log()
     finally:
         if process.returncode is None:
             process.kill()
@@ -152,10 +163,12 @@ async def running(
 class Talker:
     """A text client: says lines, hears lines."""
 
-    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse, port: int = 0) -> None:
         self.socket = socket
+        self._port = port
 
     async def say(self, line: str) -> None:
+        note(self._port, line)
         await self.socket.send_str(line)
 
     async def hear(self) -> str:
@@ -173,4 +186,4 @@ class Talker:
 async def talking(url: str, **options: Any) -> AsyncIterator[Talker]:
     """A text client connected to `url`."""
     async with aiohttp.ClientSession() as session, session.ws_connect(url, max_msg_size=0, **options) as socket:
-        yield Talker(socket)
+        yield Talker(socket, URL(url).port or 0)

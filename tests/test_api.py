@@ -7,6 +7,7 @@ import pytest
 import pytest_asyncio
 
 from tests.apis import TOKEN, Admin, admin_of, administered
+from tests.minted import OPTIONAL, minted
 from tests.programs import program
 from tests.servers import Server, talking
 
@@ -18,7 +19,7 @@ KEY = "00000000-0000-4000-8000-000000000001"
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def server() -> AsyncIterator[Server]:
     """One for all of these tests, each in a room of its own."""
-    async with administered() as (server, _):
+    async with administered(**OPTIONAL) as (server, _):
         yield server
 
 
@@ -236,6 +237,26 @@ async def test_a_banned_user_is_listed_in_pages_with_the_others(admin: Admin) ->
         assert (await admin.ask("DELETE", f"bans/users/{quoted}")).status == 204
     refusal = await admin.refusal("PUT", "bans/users/eve", {"seconds": -1})
     assert refusal == (400, "bad_message", "seconds")
+
+
+async def test_a_user_is_spoken_to_and_thrown_out_everywhere(server: Server, admin: Admin, room: str) -> None:
+    """On each of its connections: by a direct message, then by a ban, which also keeps it from coming again."""
+    user = f"user of {room}"
+    token = {"Authorization": f"Bearer {minted(user)}"}
+    quoted = user.replace(" ", "%20")
+    async with program(server, room, headers=token) as one, program(server, headers=token) as other:
+        sent = await admin.ask("POST", f"users/{quoted}/messages", {"text": "psst", "name": "desk"})
+        assert (sent.status, sent.json) == (200, {"user": user, "connections": 2})
+        for client in (one, other):
+            said = await client.next("direct")
+            assert (said["text"], said["sender"]) == ("psst", {"name": "desk"})
+        listed = (await admin.get(f"clients?user={quoted}"))["clients"]
+        assert {client["client"] for client in listed} == {one.client, other.client}
+        assert (await admin.ask("PUT", f"bans/users/{quoted}", {"reason": "enough"})).status == 200
+        for client in (one, other):
+            code, goodbye = await client.closed()
+            assert (code, goodbye["reason"]) == (4403, "enough")
+        assert (await admin.ask("DELETE", f"bans/users/{quoted}")).status == 204
 
 
 async def test_nobody_to_speak_to_is_no_success(admin: Admin) -> None:

@@ -34,7 +34,9 @@ async def _hear(client: Raw) -> dict[str, list[int]]:
 
 
 async def test_a_hundred_chat_on_beside_ten_attackers(uvloop: bool) -> None:
-    """Each hears everything, in order; memory grows by less than 32 MB; sockets that say nothing stay bounded."""
+    """Each hears everything, in order; memory grows by less than 32 MB, or 48 on asyncio's own loop, which takes a whole
+    backlog of connections at a time; sockets that say nothing stay bounded.
+    """
     need_descriptors(6_000)
     async with running(uvloop=uvloop) as server, joined(server, ["/ws/square"] * _NORMAL) as clients:
         descriptors, memory = server.descriptors(), server.rss_bytes()
@@ -44,7 +46,7 @@ async def test_a_hundred_chat_on_beside_ten_attackers(uvloop: bool) -> None:
             await asyncio.gather(*(_chat(client, number) for number, client in enumerate(clients)))
             for heard in await asyncio.gather(*hearing):
                 assert heard == {str(number): list(range(_LINES)) for number in range(_NORMAL)}
-            assert server.rss_bytes() - memory < 32 * MIB
+            assert server.rss_bytes() - memory < (32 if uvloop else 48) * MIB
             assert server.descriptors() - descriptors < _HTTP + _ACCEPTED + 100
         await until(lambda: server.descriptors() <= descriptors)
         assert len(server.log) < 20_000

@@ -263,7 +263,7 @@ async def test_the_application_hears_of_everybody_before_it_ends() -> None:
 
     @hooks.on_leave
     async def leave(client: aiochat.ClientInfo, room: str) -> None:
-        await asyncio.sleep(0)
+        await asyncio.sleep(0.1)  # as a database takes
         told.append(f"{client.name} left {room}")
 
     @hooks.on_disconnect

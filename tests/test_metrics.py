@@ -16,7 +16,7 @@ from aiochat.config import Queue, load
 from aiochat.counts import Counts, Histogram
 from aiochat.errors import StoreError
 from aiochat.outbox import Backlog
-from tests.hubs import QUIET, SlowChat
+from tests.hubs import QUIET, Chat, SlowChat
 from tests.outboxes import LIMITS, Side, line
 from tests.programs import CODECS, program
 from tests.raw import CLOSE, Raw, masked
@@ -234,7 +234,43 @@ async def test_an_application_shows_them_with_its_own() -> None:
         assert collect(theirs).count("append_entries_sum") == 1
 
 
+async def test_calls_of_hooks_are_counted_by_their_outcome() -> None:
+    """Where there are hooks: what they let pass, refused or failed at; without any there is nothing to count."""
+    hooks = aiochat.Hooks()
+
+    @hooks.on_publish
+    async def check(client: aiochat.ClientInfo, message: aiochat.Publication) -> None:
+        if message.text == "bad":
+            raise aiochat.Refused("forbidden", "not here")
+        if message.text == "odd":
+            raise ZeroDivisionError
+
+    app = web.Application()
+    chat = aiochat.setup(app, load(flags=QUIET), hooks=hooks)
+    async with TestServer(app) as server, talking(str(server.make_url("/ws"))) as talker:
+        for text in ("bad", "odd", "good"):
+            await talker.say(text)
+            await talker.hear()
+        now = collect(chat.metrics.registry)
+    assert now.labels("hooks_total", "outcome") == {"answered": 1, "refused": 1, "failed": 1}
+    assert now.count("hooks_running") == 0
+    assert now.labels("commands_refused_total", "code") == {"forbidden": 1, "unavailable": 1}
+
+
 # What is behind single numbers
+
+
+async def test_who_is_slowed_is_counted_by_the_limit() -> None:
+    """Each command over the rate is refused, and counts for the limit that was the tightest."""
+    chat = Chat(limits={"messages_per_second": 0.001, "burst_messages": 10})
+    talker = await chat.join()
+    talker.say(*"abcdefghijkl")
+    await chat.turn()
+    assert chat.hub.refused["rate_limited"] == 2
+    assert chat.hub.guard.reached["messages_per_second"] == 2
+    assert not {"other", "user_messages_per_second"} & {
+        limit for limit, count in chat.hub.guard.reached.items() if count
+    }
 
 
 def test_counts_have_the_labels_they_began_with() -> None:

@@ -123,8 +123,9 @@ def test_pings_and_pongs_go_at_once_while_the_socket_is_open(backlog: Backlog) -
     """A paused socket is not pinged: the ping would only wait behind what it has not taken."""
     side = Side(backlog, is_open=True)
     side.outbox.ping()
-    side.outbox.pong(b"x")
-    assert side.socket.frames == [wire.Frame(wire.PING, b""), wire.Frame(wire.PONG, b"x")]
+    side.outbox.pong(b"x", b"y")
+    assert side.socket.frames == [wire.Frame(wire.PING, b""), wire.Frame(wire.PONG, b"x"), wire.Frame(wire.PONG, b"y")]
+    assert side.socket.writes == 2
     paused = Side(backlog)
     paused.outbox.ping()
     assert len(paused.socket.frames) == 1

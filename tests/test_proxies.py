@@ -21,6 +21,7 @@ from tests.servers import Server, running
 from tests.sockets import asked, handshake, wired
 
 PROXIES = ("10.0.0.0/8", "127.0.0.1", "2001:db8::/32")
+TRUSTED = Proxies(PROXIES)
 
 
 class Seen(NamedTuple):
@@ -31,7 +32,9 @@ class Seen(NamedTuple):
     scheme: str
 
 
-async def through(peer: str, *headers: tuple[str, str], proxies: Proxies | None = None) -> Seen | int:
+async def through(
+    peer: str, *headers: tuple[str, str], host: str = "inside", proxies: Proxies | None = None
+) -> Seen | int:
     """A request from `peer` with these headers; or the status of its refusal."""
 
     async def handler(request: web.Request) -> web.StreamResponse:
@@ -41,8 +44,8 @@ async def through(peer: str, *headers: tuple[str, str], proxies: Proxies | None 
     seen: list[Seen] = []
     transport = mock.Mock()
     transport.get_extra_info.side_effect = {"peername": (peer, 1)}.get
-    request = make_mocked_request("GET", "/ws", CIMultiDict([("Host", "inside"), *headers]), transport=transport)
-    answer = await (proxies or Proxies(PROXIES)).middleware(request, handler)
+    request = make_mocked_request("GET", "/ws", CIMultiDict([("Host", host), *headers]), transport=transport)
+    answer = await (proxies or TRUSTED).middleware(request, handler)
     return seen[0] if seen else answer.status
 
 
@@ -72,8 +75,9 @@ async def test_a_trusted_proxy_states_address_host_and_scheme(peer: str) -> None
 
 
 async def test_a_proxy_that_states_nothing_is_the_client() -> None:
-    """Such as a load balancer that asks for /readyz."""
+    """Such as a load balancer that asks for /readyz, even without a host."""
     assert await through("10.1.2.3") == ("10.1.2.3", "inside", "http")
+    assert await through("10.1.2.3", host="") == ("10.1.2.3", "", "http")
 
 
 @pytest.mark.parametrize(
@@ -92,7 +96,7 @@ async def test_of_several_proxies_in_a_row_the_first_one_s_client_counts(chain: 
 
 
 addresses = st.ip_addresses().map(str)
-outside = addresses.filter(lambda address: not Proxies(PROXIES).trusts(address))
+outside = addresses.filter(lambda address: not TRUSTED.trusts(address))
 
 
 @given(st.lists(addresses, max_size=5), outside, st.lists(st.sampled_from(["10.0.0.1", "2001:db8::7"]), max_size=5))

@@ -168,6 +168,20 @@ async def test_a_shared_store_that_is_away_makes_no_node_unready(make_mounted: C
     assert mounted.chat._health.is_ready
 
 
+async def test_who_hears_no_other_node_is_deaf(make_mounted: Callable[..., Any]) -> None:
+    """The store answers, so the others are well, and this one's clients would miss what is said there."""
+
+    class DeafLog(SharedLog):
+        is_deaf = True
+
+    mounted = await make_mounted(DeafLog)
+    parts = {"hub": "ok", "store": "deaf", "draining": False}
+    assert await mounted.ready() == (503, {"status": "deaf", **parts})
+    assert not mounted.chat._health.is_ready
+    assert (await mounted.get("/healthz"))[0] == 200
+    assert (await mounted.ready(AWAY))[0] == 200  # it could not hear them in any case
+
+
 @pytest.mark.parametrize("log", [OwnLog, SharedLog])
 async def test_a_store_that_takes_long_is_degraded(
     make_mounted: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, log: type[OwnLog]

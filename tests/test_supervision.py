@@ -18,8 +18,10 @@ import aiochat
 from aiochat.config import load
 from aiochat.lag import Lag
 from aiochat.roomlog.process import WriterProcess
+from aiochat.roomlog.redis.subscription import Subscription
 from tests.hubs import QUIET
 from tests.raw import needs_proc
+from tests.roomlogs import opened, url_of
 from tests.servers import Server, running, talking
 from tests.test_sqlite_log import open_log, writer_of
 
@@ -97,6 +99,17 @@ async def test_a_writer_that_cannot_be_started_again(tmp_path: Path, monkeypatch
         monkeypatch.setattr(WriterProcess, "start", start)
         writer_of(log).kill()
         assert await log.ended == f"the process that writes {file} cannot be started again (OSError)"
+
+
+async def test_a_part_of_the_log_on_redis_dies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a defect that it does not expect of itself: the server is told, for nothing would be heard any more."""
+
+    async def run(subscription: Subscription) -> None:
+        raise RecursionError
+
+    monkeypatch.setattr(Subscription, "run", run)
+    async with opened(url_of("redis", tmp_path)) as log:
+        assert await log.ended == "the subscription in Redis has died (RecursionError)"
 
 
 async def test_a_mounted_chat_leaves_it_to_the_application() -> None:

@@ -20,6 +20,7 @@ from aiochat.roomlog.redis.probe import Probe
 from aiochat.roomlog.redis.scripts import SCRIPTS, Calls
 from aiochat.roomlog.redis.subscription import Subscription
 from aiochat.roomlog.urls import address_of
+from aiochat.supervision import Supervision
 
 _FILL_ENTRIES: Final = 300
 _HOLE_SECONDS: Final = 0.1  # for what was appended to come back through the subscription
@@ -60,13 +61,19 @@ class RedisLog(RoomLog):
         self._probe = Probe(loop.time)
         self._pipeline = Pipeline(connect, SCRIPTS, self._store.wait_seconds, self._store.wait_replicas)
         self._subscription = Subscription(connect, self._own, self._hear, self._stand)
-        self._piping = asyncio.create_task(self._pipeline.run())
+        self._supervision = Supervision(on_end)
+        self._piping = asyncio.create_task(self._pipeline.run(), name="the pipeline to Redis")
         try:
             await self._greet()
         except BaseException:
             await self.close()
             raise
-        self._tasks = [asyncio.create_task(self._subscription.run()), asyncio.create_task(self._tick())]
+        self._tasks = [
+            asyncio.create_task(self._subscription.run(), name="the subscription in Redis"),
+            asyncio.create_task(self._tick(), name="the watch over Redis"),
+        ]
+        for task in (self._piping, *self._tasks):
+            self._supervision.watch(task)
 
     def append(self, batch: Mapping[str, Sequence[Draft]], answer: Answer[Mapping[str, Appended]]) -> None:
         self._calls.next_batch()
@@ -116,6 +123,7 @@ class RedisLog(RoomLog):
         self._ask(lambda: [command], kept, answer)
 
     async def close(self) -> None:
+        self._supervision.stand_down()
         for task in self._tasks:
             task.cancel()
         self._pipeline.close()
