@@ -4,6 +4,7 @@
 
     cli           the `aiochat` command; remote/: what it asks of a running server; durations: 1h, 15m
     serve         one process: signals, listener, logging; proxies: whom a request is from; systemd
+    handshakes    the connections that are no WebSocket (yet)
     app           builds the chat into an aiohttp application: start, drain, stop
     handlers      HTTP: the upgrade and health; admission, origins: who may come in; assets: the page and its files
     health        alive? ready?  metrics: for Prometheus  supervision: what must not die
@@ -12,6 +13,7 @@
     keepalive     one timer for all connections; lag: how late it comes
     hub           the one coroutine that owns rooms and clients
     inbox         what waits for the next turn; commands: what each command does in it
+    guard         rates, strikes and bans; shares: what clients of a user or an address have together; tally: in the log
     joining       how a client comes into a room and catches up; greeting: how its session begins and goes on
     hooks         what the embedding application decides; onconnect: who comes in; application: what the hub asks it
     hookqueue     what waits for its answers; verdicts: what it made of messages that are said again
@@ -26,7 +28,7 @@
     directory/    who is where: the names taken in each room
     codecs/       bytes to commands, events to bytes
     batches       events to bytes for one write; outbox: what goes out to one client, within bounds
-    frames  names  limits  identity   WebSocket frames; what names are allowed; budgets; who a client is
+    frames  names  limits  addresses  identity   WebSocket frames; what names are allowed; budgets; who a client is
     messages/     commands and events: frozen structs, nothing else; schema: their description for docs/protocol.md
     config  settings  memory  logs  counts  errors
     sdk/          the Python client; terminal: `aiochat chat`, on it

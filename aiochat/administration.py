@@ -94,7 +94,9 @@ class Administration:
         return await self._asked(lambda answer: self._hub.log.delete(name, partial(self._deleted, name, answer)))
 
     async def messages(self, room: str, limit: int, before: int | None, after: int | None) -> MessagePage:
-        """The room's newest, or the last `before` an offset, or the first `after` one."""
+        """The room's newest, or the last `before` an offset, or the first `after` one. Raises `Reply` `forbidden`."""
+        if not self._hub.rules.of(room).history:
+            raise Reply("forbidden", f"nobody is shown what was said before in {room}", field="room")
         page = await self._read(room, limit=limit, before=before, after=after)
         return MessagePage(room, page.epoch, page.entries, has_more(page, before, after))
 

@@ -19,6 +19,7 @@ MAX_BANS: Final = 10_000  # one more is refused until one has expired or was lif
 MAX_REASON: Final = 100  # characters; a Close has room for 123 bytes
 MAX_USER: Final = 256
 
+_MAPPED_BITS: Final = 96  # before an IPv4 address within an IPv6 one
 _USER: Final = "ban user "
 _ADDRESS: Final = "ban address "
 
@@ -200,12 +201,15 @@ def _checked(reason: str) -> str:
 
 
 def _network(text: str) -> _Network:
-    address, slash, _ = text.partition("/")
-    found = parsed(address)
+    found = parsed(text)
     try:
-        if isinstance(found, IPv6Address) and not slash:
+        if isinstance(found, IPv6Address):
             return ip_network((int(found), SITE_BITS), strict=False)
-        return ip_network(text if slash else found or text, strict=False)
+        network = ip_network(found or text, strict=False)
+        mapped = network.network_address.ipv4_mapped if isinstance(network, IPv6Network) else None
+        if mapped is None or network.prefixlen < _MAPPED_BITS:
+            return network
+        return ip_network((int(mapped), network.prefixlen - _MAPPED_BITS))
     except ValueError:
         reason = "takes an address, or a network such as 192.0.2.0/24 or 2001:db8::/32"
         raise Reply("bad_message", reason, field="address") from None

@@ -64,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     chat.add_argument(
         "--token",
         default=os.environ.get(TOKEN_VARIABLE) or None,
-        help=f"who one is; better in the environment, as {TOKEN_VARIABLE}, where nobody else sees it",
+        help=f"that says who one is; default: that of {TOKEN_VARIABLE} in the environment, where nobody else sees it",
     )
     chat.set_defaults(run=_chat)
 

@@ -61,6 +61,7 @@ __all__ = [
     "Store",
     "as_toml",
     "defaults",
+    "is_secret",
     "load",
 ]
 
@@ -88,6 +89,7 @@ _TAKES: Final = {
     "int_type": "a whole number",
     "less_than_equal": "{le} or less",
     "literal_error": "{expected}",
+    "missing": "a value for it",
     "model_type": "a section with keys of its own",
     "string_type": "a text",
     "tuple_type": "a list",
@@ -202,7 +204,7 @@ def _in_one_line(error: ValidationError) -> str:
     if first["type"] == "extra_forbidden":
         section = Config if len(location) == 1 else _SECTIONS[str(location[0])]
         return f"{key}: no such setting; takes {', '.join(section.model_fields)}"
-    if location and _is_secret(str(location[0]), str(location[-1])):
+    if location and is_secret(str(location[0]), str(location[-1])):
         return f"{key}: takes a text"  # and what it got is nobody's business
     wanted = _TAKES.get(first["type"], "{msg}").format(**first, **first.get("ctx", {}))
     return f"{key}: got {first['input']!r}, takes {wanted}" if key else wanted
@@ -221,13 +223,14 @@ def as_toml(config: Config) -> str:
 
 def _lines(section: str, settings: Mapping[str, Any]) -> Iterator[str]:
     for key, value in settings.items():
-        if value and _is_secret(section, key):
+        if value and is_secret(section, key):
             yield f'# {key} = "***" is set, and not shown'
         else:
             yield f"{key} = {_PASSWORD.sub('***', json.dumps(value, ensure_ascii=False))}"
 
 
-def _is_secret(section: str, key: str) -> bool:
+def is_secret(section: str, key: str) -> bool:
+    """Whether what is set there is shown to nobody."""
     field = _SECTIONS[section].model_fields.get(key)
     return field is not None and "secret" in field.metadata
 

@@ -40,7 +40,8 @@ class Publishing:
         """
         copied = checked_content(text, data, self._hub.config.limits.max_message_bytes)
         sender = Sender(name=None if name is None else display_name(name))
-        draft = Draft(sender, text, copied, self._hub.tick(), content_bytes(text, copied), self._future(), checked_key(key))
+        key, size = checked_key(key), content_bytes(text, copied)
+        draft = Draft(sender, text, copied, self._hub.tick(), size, self._future(), key)
         return self._submit(room, draft)
 
     def erase(self, room: str, target: int) -> asyncio.Future[Published]:

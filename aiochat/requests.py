@@ -9,7 +9,7 @@ from typing import Final
 
 import structlog
 from aiohttp import web
-from structlog.contextvars import bound_contextvars
+from structlog.contextvars import bind_contextvars, reset_contextvars
 
 REQUEST_ID: Final = "X-Request-ID"
 
@@ -39,18 +39,20 @@ async def identify(request: web.Request, response: web.StreamResponse) -> None:
 def _with_id(handler: _Handler) -> _Handler:
     async def answer(request: web.Request) -> web.StreamResponse:
         id = request[_ID] = _kept_or_made(request)
-        with bound_contextvars(request_id=id):
-            try:
-                response = await handler(request)
-            except web.HTTPException as refusal:
-                refusal.headers[REQUEST_ID] = id
-                raise
-            except ConnectionError:  # the peer has gone, which aiohttp knows how to take
-                raise
-            except Exception:
-                _log.exception("request_failed", method=request.method)
-                body = {"code": "internal_error", "reason": "internal error", "request_id": id}
-                response = web.json_response(body, status=500)
+        tokens = bind_contextvars(request_id=id)
+        try:
+            response = await handler(request)
+        except web.HTTPException as refusal:
+            refusal.headers[REQUEST_ID] = id
+            raise
+        except ConnectionError:  # the peer has gone, which aiohttp knows how to take
+            raise
+        except Exception:
+            _log.exception("request_failed", method=request.method)
+            body = {"code": "internal_error", "reason": "internal error", "request_id": id}
+            response = web.json_response(body, status=500)
+        finally:
+            reset_contextvars(**tokens)
         if not response.prepared:
             response.headers[REQUEST_ID] = id
         return response

@@ -90,6 +90,13 @@ async def test_who_reads_while_the_log_is_away_is_told() -> None:
     assert chat.is_empty
 
 
+async def test_a_room_without_a_history_shows_it_to_nobody() -> None:
+    """Whoever has the admin token is no exception."""
+    chat = Chat(room=[{"match": "quiet-*", "history": False}])  # type: ignore[arg-type]
+    reading = await asked(chat, Administration(chat.hub).messages("quiet-1", 100, None, None))
+    assert await refused(reading) == "forbidden"
+
+
 async def test_who_is_kicked_while_it_waits_is_gone_all_the_same() -> None:
     """What it sent and was not applied counts no more, and nothing of it is left."""
     chat = SlowChat()

@@ -34,8 +34,8 @@ async def _hear(client: Raw) -> dict[str, list[int]]:
 
 
 async def test_a_hundred_chat_on_beside_ten_attackers(uvloop: bool) -> None:
-    """Each hears everything, in order; memory grows by less than 32 MB, or 48 on asyncio's own loop, which takes a whole
-    backlog of connections at a time; sockets that say nothing stay bounded.
+    """Each hears everything, in order; memory grows by less than 32 MB, or 48 on asyncio's own loop, which takes
+    a whole backlog of connections at a time; sockets that say nothing stay bounded.
     """
     need_descriptors(6_000)
     async with running(uvloop=uvloop) as server, joined(server, ["/ws/square"] * _NORMAL) as clients:

@@ -240,3 +240,40 @@ def test_what_is_printed_can_be_given_back(file: Callable[[str], Path]) -> None:
     """A printed configuration is a configuration file."""
     printed = as_toml(load(FOLDER / "production.toml"))
     assert as_toml(load(file(printed))) == printed
+
+
+def test_secrets_are_printed_nowhere(environment: Callable[..., None]) -> None:
+    """Neither by `aiochat config`, whose output still is a file to use, nor in what is said of one that cannot be."""
+    secret = "a secret of more than thirty-two bytes"
+    environment(SECURITY__MODE="required", SECURITY__TOKEN_KEY=secret, SECURITY__SESSION_SECRET=secret)
+    printed = as_toml(load(flags={"security": {"token_issuer": "https://user:password@login.example"}}))
+    assert '# token_key = "***" is set, and not shown' in printed
+    assert '# session_secret = "***" is set, and not shown' in printed
+    assert 'token_issuer = "https://***@login.example"' in printed
+    assert secret not in printed
+    assert secret not in complaint(flags={"security": {"token_key": [secret]}})
+
+
+def test_rules_for_rooms_are_printed_as_they_stand_in_a_file(file: Callable[[str], Path]) -> None:
+    """One table each, in their order, with the form that the server makes of a pattern."""
+    config = load(file('[[room]]\nmatch = "News-*"\npublish = "api"\n[[room]]\nmatch = "*"\nhistory = false\n'))
+    assert [(rule.match, rule.publish, rule.history) for rule in config.room] == [
+        ("news-*", "api", True),
+        ("*", "all", False),
+    ]
+    assert load(file(as_toml(config))).room == config.room
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("[[room]]\npublish = 'api'", "room.0.match"),
+        ("[[room]]\nmatch = 'a'\npublish = 'nobody'", "room.0.publish: got 'nobody', takes 'all', 'users' or 'api'"),
+        ("[[room]]\nmatch = 'a b'", "room.0.match: got 'a b', takes a pattern of rooms such as team-*"),
+        ("[[room]]\nmatch = 'a'\nmute = true", "room.0.mute: no such setting; takes match, join, publish"),
+        ("[room]\nmatch = 'a'", "room: "),
+    ],
+)
+def test_a_rule_that_cannot_be_is_named(file: Callable[[str], Path], content: str, said: str) -> None:
+    """The table by its number, the key, and what it takes."""
+    assert complaint(file(content)).startswith(said)

@@ -294,6 +294,23 @@ async def test_the_application_may_stop_waiting() -> None:
     assert chat.is_empty
 
 
+async def test_what_the_application_says_twice_under_a_key_is_there_once() -> None:
+    """Under whatever name it is said; with other content it is refused, and a key that is none at once."""
+    chat = Chat()
+    alice = await chat.join()
+    say = chat.hub.publishing.publish
+    published = [say("lobby", text, None, name=name, key="key-0001") for text, name in (("a", None), ("a", "x"))]
+    other = say("lobby", "b", None, key="key-0001")
+    with pytest.raises(Reply):
+        _ = say("lobby", "c", None, key="short")
+    await chat.turn()
+    first, again = [future.result() for future in published]
+    assert (again.repeated, again.offset, again.ts, again.epoch) == (True, first.offset, first.ts, first.epoch)
+    with pytest.raises(Reply) as reply:
+        await other
+    assert (reply.value.code, alice.heard, chat.hub.publishing._under_way) == ("key_reused", ["a"], set())
+
+
 async def test_data_that_is_not_json_is_refused_at_once() -> None:
     """The caller has it in its traceback, and nobody waits."""
     chat = Chat()

@@ -4,13 +4,17 @@ import re
 from typing import Any
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
+import aiochat
 from aiochat.config import load
 from aiochat.errors import ConfigError
 from aiochat.origins import Origins, parse_origin
+from tests.hubs import QUIET
 
 SAME = Origins(["same-origin"])
 
@@ -170,6 +174,18 @@ def test_the_log_does_not_grow_with_those_refused() -> None:
     lines = refused(Origins(["same-origin"]), *(f"https://a{number}.example" for number in range(200)))
     assert len(lines) == 101
     assert lines[-1]["event"] == "origins_refused"
+
+
+@pytest.mark.parametrize(("entries", "said"), [(["*"], 1), (["same-origin"], 0)])
+async def test_a_star_is_said_out_loud_at_the_start(entries: list[str], said: int) -> None:
+    """Whoever set it for a try finds it in the log of every start."""
+    app = web.Application()
+    aiochat.setup(app, load(flags={**QUIET, "security": {"allowed_origins": entries}}))
+    with capture_logs() as lines:
+        async with TestServer(app):
+            pass
+    warnings = [line for line in lines if line["event"] == "any_origin_allowed"]
+    assert [line["log_level"] for line in warnings] == ["warning"] * said
 
 
 # What the setting takes.

@@ -103,7 +103,7 @@ async def test_audience_and_issuer_are_those_of_the_settings() -> None:
 async def test_clocks_may_differ_by_the_leeway() -> None:
     """A token counts so long after its end, and before its beginning."""
     for claim, sign in (("exp", -1), ("nbf", 1), ("iat", 1)):
-        within, beyond = ({claim: NOW + sign * (LEEWAY_SECONDS + seconds)} for seconds in (-4, 4))
+        within, beyond = ({claim: int(time.time()) + sign * (LEEWAY_SECONDS + seconds)} for seconds in (-4, 4))
         assert (await CHECKED.identity_of(minted(**within))).user == "alice"  # type: ignore[arg-type]
         assert await refusal(CHECKED, minted(**beyond))  # type: ignore[arg-type]
 

@@ -207,7 +207,7 @@ OPERATIONS: Final = (
         is_keyed=True,
     ),
     Operation(
-        *("GET", "rooms/{room}/messages", list_messages, {200: MessagePage}, _ROOM),
+        *("GET", "rooms/{room}/messages", list_messages, {200: MessagePage}, (*_ROOM, "forbidden")),
         query=structs.MessagesWanted,
         cost=_LIST_COST,
     ),

@@ -15,7 +15,7 @@ from typing import IO, Final
 
 import psutil
 
-from aiochat.config import defaults, load
+from aiochat.config import defaults, is_secret, load
 from aiochat.loadtest.interrupts import Interrupts
 from aiochat.loadtest.machine import Usage, listener, usage
 from aiochat.loadtest.scenario import CannotRun
@@ -30,7 +30,7 @@ CONFIG: Final = next(
 OWN_PORTS: Final = range(20_000, 32_000)
 START_SECONDS: Final = 20.0
 STOP_SECONDS: Final = 15.0
-_NO_SETTINGS: Final = ("server.host", "server.port", "logging.level", "security.session_secret")  # of what is measured
+_NO_SETTINGS: Final = ("server.host", "server.port", "logging.level")  # of what is measured
 
 
 class Server:
@@ -105,12 +105,12 @@ def peer(interrupts: Interrupts) -> Iterator[Server]:
 
 def settings() -> dict[str, str]:
     """Of our own server, those that differ from the defaults."""
-    given, default = load(CONFIG, {}).model_dump(mode="json"), defaults()
+    given, default = load(CONFIG, {}).model_dump(mode="json", exclude={"room"}), defaults()
     differing = {
         f"{section}.{key}": str(value)
         for section, values in given.items()
         for key, value in values.items()
-        if value != default[section][key] and f"{section}.{key}" not in _NO_SETTINGS
+        if value != default[section][key] and f"{section}.{key}" not in _NO_SETTINGS and not is_secret(section, key)
     }
     return differing | {"store.url": "sqlite: a file in a temporary folder"}
 

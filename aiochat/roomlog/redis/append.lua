@@ -90,7 +90,7 @@ local function erase(target)
   end
   redis.call('XDEL', log, entry[1])
   redis.call('ZADD', erased, text(target), text(target) .. ' ' .. text(time_of(entry)) .. ' ' .. batch)
-  redis.call('PEXPIRE', erased, life)
+  redis.call('PEXPIRE', erased, text(life))
   return true
 end
 
@@ -150,9 +150,11 @@ end
 
 if #accepted > 0 then
   stamp = batch_stamp
-  forget()
-  save()
-  live_on()
+  if forget() or live_on() then
+    save()
+  else
+    redis.call('HSET', room, 'newest', text(newest), 'bytes', text(bytes), 'stamp', stamp)
+  end
   publish(#accepted, previous, table.concat(accepted))
 end
 if #added > 0 then

@@ -5,7 +5,7 @@ local stood = newest
 if newest > 0 then
   begin()
   save()
-  live_on()
+  redis.call('PEXPIRE', room, text(math.min(life, UNWRITTEN_LIFE)))
   publish(0, stamp, '')
 end
 return { epoch, stood }

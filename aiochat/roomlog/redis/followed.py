@@ -71,8 +71,9 @@ class Followed:
         self._ask(self)
 
     def stands(self) -> None:
-        """The subscription does, from now on."""
+        """The subscription does, from now on; what waits from the one before may be of a log that is no more."""
         self._line = None
+        self.end()
         self.ask()
 
     def heard(self, batch: Batch) -> None:
@@ -131,6 +132,7 @@ class Followed:
             self.go_on()
 
     def end(self) -> None:
+        """What waits is not given."""
         self._waiting.clear()
         self._resize(-self._waiting_bytes)
 

@@ -15,10 +15,18 @@ if mode == 'look' then
 elseif seen_epoch ~= epoch then
   since = base
 end
-if forget() then
+-- What is not there and was not erased is lost: the stream has expired, or Redis has thrown it out.
+if oldest <= newest then
+  local entry = redis.call('XRANGE', log, text(oldest), '+', 'COUNT', 1)[1]
+  local there = entry and offset_of(entry) or newest + 1
+  if redis.call('ZCOUNT', erased, text(oldest), text(there - 1)) < there - oldest then
+    oldest = there
+    save()
+  end
+end
+if forget() or (newest > 0 and live_on()) then
   save()
 end
-live_on()
 
 local is_forward = mode == 'after' or mode == 'missed'
 local first, last = oldest, newest

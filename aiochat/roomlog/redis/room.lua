@@ -6,13 +6,13 @@
 -- and stamp that the caller has seen; history.max_messages, max_bytes and max_age. All times are in milliseconds.
 
 local room, log, erased, keys, order, last_batch = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
-local channel, now, life, fresh = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
+local channel, now, life, fresh = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
 local seen_epoch, seen_offset, seen_stamp = ARGV[5], tonumber(ARGV[6]), ARGV[7]
 local max_messages, max_bytes, max_age = tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
 local UNWRITTEN_LIFE = 3600000 -- of a room that was only read
 local ENTRY_BYTES = 64 -- what an entry costs beside its content
 
-local epoch, newest, oldest, bytes, stamp, base
+local epoch, newest, oldest, bytes, stamp, base, lived
 
 local function text(number)
   return string.format('%.0f', number)
@@ -39,14 +39,20 @@ end
 
 local function save()
   redis.call('HSET', room, 'epoch', epoch, 'newest', text(newest), 'oldest', text(oldest), 'bytes', text(bytes),
-    'stamp', stamp, 'base', text(base))
+    'stamp', stamp, 'base', text(base), 'lived', text(lived))
 end
 
+-- Put the end of the room's life off, now and then; whether that was due. Messages that are too old need not be kept.
 local function live_on()
-  redis.call('PEXPIRE', room, newest > 0 and life or math.min(life, UNWRITTEN_LIFE))
-  if newest > 0 then
-    redis.call('PEXPIRE', log, max_age > 0 and math.min(life, max_age) or life)
+  local log_life = max_age > 0 and math.min(life, max_age) or life
+  if now - lived < log_life / 32 then
+    return false
   end
+  lived = now
+  redis.call('PEXPIRE', room, text(newest > 0 and life or math.min(life, UNWRITTEN_LIFE)))
+  redis.call('PEXPIRE', log, text(math.min(life, log_life * 33 / 32)))
+  redis.call('PEXPIRE', erased, text(life))
+  return true
 end
 
 -- Followers take whatever comes under an epoch that they do not know as a reason to look.
@@ -57,7 +63,7 @@ end
 
 local function begin()
   redis.call('DEL', log, erased, keys, order)
-  epoch, newest, oldest, bytes, stamp, base = fresh, 0, 1, 0, '-', 0
+  epoch, newest, oldest, bytes, stamp, base, lived = fresh, 0, 1, 0, '-', 0, 0
 end
 
 -- Whether what the caller has seen is not what is here: a replica that lagged has taken over, or an old file was loaded.
@@ -76,19 +82,16 @@ local function is_other()
 end
 
 local function open()
-  local state = redis.call('HMGET', room, 'epoch', 'newest', 'oldest', 'bytes', 'stamp', 'base')
+  local state = redis.call('HMGET', room, 'epoch', 'newest', 'oldest', 'bytes', 'stamp', 'base', 'lived')
   epoch, stamp = state[1], state[5]
   if not epoch then -- never written to, expired or flushed; what may be left of it is another epoch's
     begin()
     save()
-    live_on()
+    redis.call('PEXPIRE', room, text(math.min(life, UNWRITTEN_LIFE)))
     return
   end
-  newest, oldest, bytes, base = tonumber(state[2]), tonumber(state[3]), tonumber(state[4]), tonumber(state[6])
-  if oldest <= newest and redis.call('EXISTS', log) == 0 then
-    redis.call('DEL', erased)
-    oldest = newest + 1
-  end
+  newest, oldest, bytes = tonumber(state[2]), tonumber(state[3]), tonumber(state[4])
+  base, lived = tonumber(state[6]), tonumber(state[7])
   if is_other() then
     epoch, base = fresh, newest
     save()
@@ -99,7 +102,7 @@ end
 -- Forget what is too much, too large or too old; whether there was any of it.
 local function forget()
   local first = math.max(oldest, newest - max_messages + 1)
-  while first <= newest do
+  while first <= newest and (bytes > max_bytes or max_age > 0) do
     local entry = redis.call('XRANGE', log, text(first), '+', 'COUNT', 1)[1]
     if not entry then
       break -- nothing but what was erased
