@@ -279,7 +279,7 @@ COMMANDS: Final[dict[type, Callable[["Hub", Client, Any], None]]] = {
     Typing: _typing,
     Who: _who,
 }
-_COSTS: Final[dict[type[Command | Reply], int]] = {History: 10, Resume: 10, Rooms: 10, Who: 10}
+_COSTS: Final[dict[type[Command | Reply], int]] = {History: 10, Refresh: 10, Resume: 10, Rooms: 10, Who: 10}
 _CATCH_UP_COST: Final = 10
 
 

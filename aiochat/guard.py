@@ -45,9 +45,10 @@ class Guard:
             raise Reply("rate_limited", reason, retry_after_ms=int(wait_seconds * 1000) + 1)
 
     def limited(self, client: Client, limit: str) -> None:
-        """A limit has slowed a client: a few times it is named in the log, then only counted."""
+        """A limit has slowed a client: one is named in the log, then they are only counted."""
         self.reached.add(limit)
-        self.tally.info("limit_reached", limit, limit=limit, client=client.id, user=client.user, address=client.address)
+        who = {"client": client.id, "user": client.user, "address": client.address}
+        self.tally.info("limit_reached", limit, lines=1, limit=limit, **who)
 
     def strike(self, client: Client, code: str) -> None:
         """A command was refused; too many bad or hasty ones end the connection."""

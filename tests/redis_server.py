@@ -80,6 +80,11 @@ class RedisServer:
         return f"{self.url}?db={next(_databases) % _DATABASES}"
 
 
+def client(port: int) -> Any:
+    """A connection of the test's own to a server on a port."""
+    return redis.Redis(port=port, retry=Retry(NoBackoff(), 0))
+
+
 @contextmanager
 def running(*options: str) -> Iterator[RedisServer]:
     """A server of this test's own."""

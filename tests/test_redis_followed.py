@@ -26,12 +26,17 @@ class Redis:
     """One room as the scripts have it: batches, and what is asked and published, not delivered yet."""
 
     def __init__(self) -> None:
-        self.epoch, self.base, self.epochs = "a", 0, 1
+        self.begun = [("a", 0)]  # epochs, and where each began
+        self.epochs = iter("bcdefghijklmnopqrstuvwxyz{|}~")
         self.entries: list[tuple[str, str]] = []  # text and stamp
         self.published: deque[Batch] = deque()
         self.asked: deque[Any] = deque()
         self.stamps = 0
         self.is_subscribed = True
+
+    @property
+    def epoch(self) -> str:
+        return self.begun[-1][0]
 
     @property
     def stamp(self) -> str:
@@ -58,23 +63,24 @@ class Redis:
         self.published.clear()
         self.is_subscribed = False
         del self.entries[max(0, len(self.entries) - count) :]
+        while self.begun[-1][1] > len(self.entries):
+            self.begun.pop()
 
     def look(self, seen: Seen) -> Stretch:
         """As `read.lua` answers who has missed something."""
         newest = len(self.entries)
-        is_other = (
-            seen.epoch == self.epoch
-            and seen.stamp != ""
-            and (seen.offset > newest or (seen.offset > 0 and self.entries[seen.offset - 1][1] != seen.stamp))
-        )
-        if is_other:
-            self.epochs += 1
-            self.epoch, self.base = "abcdefghijklmnopqrstuvwxyz"[self.epochs - 1], newest
+        if self._is_other(seen):
+            self.begun.append((next(self.epochs), newest))
             self._publish(Batch(self.epoch, newest + 1, 0, self.stamp, self.stamp, b"", 0))
-        since = newest if not seen.epoch else seen.offset if seen.epoch == self.epoch else self.base
+        since = newest if not seen.epoch else seen.offset if seen.epoch == self.epoch else self.begun[-1][1]
         found = self.entries[since : since + 3]
         entries = tuple(Message("r", since + place, 1, ALICE, text) for place, (text, _) in enumerate(found, 1))
         return Stretch(self.epoch, 1, newest, self.stamp, since, entries, tuple(stamp for _, stamp in found))
+
+    def _is_other(self, seen: Seen) -> bool:
+        if seen.epoch != self.epoch or seen.offset > len(self.entries):
+            return seen.epoch >= self.epoch
+        return bool(seen.stamp) and seen.offset > 0 and self.entries[seen.offset - 1][1] != seen.stamp
 
 
 class Hub:

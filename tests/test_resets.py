@@ -55,7 +55,7 @@ async def _within_a_message(server: Server) -> Raw:
 async def _while_it_is_not_read(server: Server) -> Raw:
     """It has sent more than it may in a second."""
     client = await Raw.join(server, "/ws/room")
-    client.push(masked(b"", PING) * 30_000, times=1)
+    client.push(masked(b"", PING) * 3_000, times=1)
     return client
 
 

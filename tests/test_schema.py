@@ -128,11 +128,12 @@ def test_the_schema_refuses_what_the_server_refuses(value: Any) -> None:
 
 
 def test_every_error_code_is_listed() -> None:
-    """Whatever a `Reply` anywhere in the package says."""
+    """Whatever a `Reply` anywhere in the package says: to clients in docs/protocol.md, to the API's in docs/api.md."""
     sources = schema.SCHEMA.parent.rglob("*.py")
     codes = {code for file in sources for code in re.findall(r'Reply\(\s*"(\w+)"', file.read_text(encoding="utf-8"))}
     table = DOCUMENT.split("### Errors")[1].split("\n## ")[0]
-    assert {"bad_message", "not_joined"} <= codes <= set(re.findall(r"`(\w+)`", table))
+    of_api = schema.DOCUMENT.with_name("api.md").read_text(encoding="utf-8")
+    assert {"bad_message", "not_joined"} <= codes <= set(re.findall(r"`(\w+)`", table + of_api))
 
 
 def test_every_close_code_is_listed() -> None:

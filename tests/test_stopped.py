@@ -5,7 +5,7 @@ import json
 import signal
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -101,15 +101,18 @@ async def _answer_pings(client: Raw, last: str) -> None:
 
 async def test_a_server_that_was_stopped_calls_nobody_silent(uvloop: bool) -> None:
     """It stood still for twice as long as its 300 clients may be silent, and had no ear for them: all are there."""
-    silence_seconds = 2.0
-    settings = {**UNLIMITED, "keepalive.ping_interval_seconds": 0.5, "keepalive.pong_timeout_seconds": 1.5}
-    async with running(settings=settings, uvloop=uvloop) as server, joined(server, ["/ws"] * 300) as clients:
-        answering = [asyncio.create_task(_answer_pings(client, "we are all here")) for client in clients]
+    silence_seconds = 3.0
+    settings = {**UNLIMITED, "keepalive.ping_interval_seconds": 0.5, "keepalive.pong_timeout_seconds": 2.5}
+    async with running(settings=settings, uvloop=uvloop) as server, AsyncExitStack() as stack:
+        answering = []
+        for _ in range(300):
+            (client,) = await stack.enter_async_context(joined(server, ["/ws"]))
+            answering.append(asyncio.create_task(_answer_pings(client, "we are all here")))
         for _ in range(2):
             server.process.send_signal(signal.SIGSTOP)
             await asyncio.sleep(2 * silence_seconds)
             server.process.send_signal(signal.SIGCONT)
             await asyncio.sleep(silence_seconds / 2)  # as long as a mass of clients would take to be thrown out
-        await clients[0].say("we are all here")
+        await client.say("we are all here")
         await asyncio.gather(*answering)
         assert not [line for line in server.log if line["event"] == "connection_closed"]

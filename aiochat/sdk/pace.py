@@ -3,9 +3,9 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from aiochat.messages import Command, History, Join, Limits, Resume, Rooms, Who
+from aiochat.messages import Command, History, Join, Limits, Refresh, Resume, Rooms, Who
 
-_COSTLY = {History, Resume, Rooms, Who}  # what the server counts tenfold; a page of catching up, too
+_COSTLY = {History, Refresh, Resume, Rooms, Who}  # what the server counts tenfold; a page of catching up, too
 
 
 def cost(command: Command) -> int:

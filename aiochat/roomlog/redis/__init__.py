@@ -17,12 +17,13 @@ is a hole, in offset order, its own messages, too. See `followed`.
 
 Whether it is the same log. Every batch names the stamp (node and number) of the batch before it, and every script is
 told what the caller has seen of the room: epoch, offset, and the stamp of the entry there. A flush takes the hash and
-so the epoch; the next one is random. A replica that lagged keeps the epoch, but its newest offset is lower than what
-some node has seen, or the entry there has another stamp: the script that is told so begins a new epoch, which keeps
-what is there, and publishes that. No node decides by itself: whoever finds a stamp or an epoch that it does not know
-asks, and what scripts answer on one connection is in their order. A node asks about all its rooms when it has
-subscribed anew, which it does after a fail-over. What no living node has seen nobody can miss but a client that comes
-back with it, and its offset is then beyond the newest, which the protocol takes for another epoch.
+so the epoch; the next one has another name. A replica that lagged keeps the epoch, but its newest offset is lower than
+what some node has seen, or the entry there has another stamp: the script that is told so begins a new epoch, which
+keeps what is there, and publishes that. Epochs have names in their order, so that going back to an older one is seen,
+too. No node decides by itself: whoever finds a stamp or an epoch that it does not know asks, and what scripts answer
+on one connection is in their order. A node asks about all its rooms when it has subscribed anew, which it does after a
+fail-over. What no living node has seen nobody can miss but a client that comes back with it, and its offset is then
+beyond the newest, which the protocol takes for another epoch.
 """
 
 from aiochat.roomlog.redis.log import RedisLog

@@ -61,6 +61,24 @@ class Connection:
             await self._made.disconnect(nowait=True)
 
 
+class _OfMaster(Connection):
+    """To the one that Sentinels name when it is connected."""
+
+    def __init__(self, address: Address, options: dict[str, Any]) -> None:
+        self._sentinel = cast(Any, Sentinel)(address.hosts, socket_timeout=_CONNECT_SECONDS, protocol=2)
+        # Whoever is connected looks the master up in the pool, and does not keep it alive.
+        self._pool = cast(Any, SentinelConnectionPool)(address.master, self._sentinel, ssl=address.is_tls, **options)
+        super().__init__(self._pool.make_connection())
+
+    async def connect(self) -> None:
+        try:
+            await super().connect()
+        finally:
+            for client in self._sentinel.sentinels:
+                with suppress(OSError, RedisError):
+                    await client.aclose()
+
+
 Connect = Callable[[], Connection]
 
 
@@ -78,9 +96,7 @@ def connector(address: Address) -> Connect:
         return lambda: Connection(of_redis.UnixDomainSocketConnection(path=cast(str, address.path), **options))
     options |= {"socket_connect_timeout": _CONNECT_SECONDS, "socket_keepalive": True}
     if address.master is not None:
-        sentinel = cast(Any, Sentinel)(address.hosts, socket_timeout=_CONNECT_SECONDS, protocol=2)
-        pool = cast(Any, SentinelConnectionPool)(address.master, sentinel, ssl=address.is_tls, **options)
-        return lambda: Connection(pool.make_connection())
+        return lambda: _OfMaster(address, options)
     host, port = address.hosts[0]
     kind = of_redis.SSLConnection if address.is_tls else of_redis.Connection
     return lambda: Connection(kind(host=host, port=port, **options))

@@ -61,17 +61,23 @@ local function publish(count, previous, content)
   redis.call('SPUBLISH', channel, table.concat(header, ' ') .. '\n' .. content)
 end
 
+-- Names of epochs begin with the time; each is greater than the one before it, whatever the clocks say.
+local function name_after(name)
+  return fresh > name and fresh or name .. '+'
+end
+
 local function begin()
   redis.call('DEL', log, erased, keys, order)
-  epoch, newest, oldest, bytes, stamp, base, lived = fresh, 0, 1, 0, '-', 0, 0
+  epoch = name_after(epoch or '')
+  newest, oldest, bytes, stamp, base, lived = 0, 1, 0, '-', 0, 0
 end
 
 -- Whether what the caller has seen is not what is here: a replica that lagged has taken over, or an old file was loaded.
 local function is_other()
-  if seen_epoch ~= epoch or seen_stamp == '' then
-    return false
-  elseif seen_offset >= newest then
-    return seen_offset > newest or seen_stamp ~= stamp
+  if seen_epoch ~= epoch or seen_offset > newest then
+    return seen_epoch > epoch or seen_epoch == epoch
+  elseif seen_stamp == '' or seen_offset == newest then
+    return seen_stamp ~= '' and seen_stamp ~= stamp
   end
   local entry = seen_offset >= oldest and entry_at(seen_offset)
   if entry then
@@ -93,7 +99,7 @@ local function open()
   newest, oldest, bytes = tonumber(state[2]), tonumber(state[3]), tonumber(state[4])
   base, lived = tonumber(state[6]), tonumber(state[7])
   if is_other() then
-    epoch, base = fresh, newest
+    epoch, base = name_after(seen_epoch), newest
     save()
     publish(0, stamp, '')
   end
