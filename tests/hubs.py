@@ -152,6 +152,7 @@ class Chat:
                 hub._answering,
                 hub.publishing._under_way,
             ),
+            *(hub.following._coming, hub.following._followed),
             *(hub.directory._rooms, hub.tails, hub.greeter._renewals, hub.fanout._holes, hub.fanout._deliveries),
             *(hub.access._ends, hub.access._refreshing),
             *(presence._absent, presence._changes, presence._counted, log._reads, log._reads_waiting, log._rooms),

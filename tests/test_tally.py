@@ -1,11 +1,10 @@
 """What happens a thousand times is a few lines in the log."""
 
-import asyncio
-
 import pytest
 from structlog.testing import capture_logs
 
 from aiochat.tally import Tally
+from tests.raw import until
 
 
 async def test_a_flood_is_a_few_lines_and_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -17,8 +16,7 @@ async def test_a_flood_is_a_few_lines_and_a_number(monkeypatch: pytest.MonkeyPat
             tally.info("refused", "banned", number=number)
             tally.info("limited", "bytes", lines=1)
         tally.info("refused", "draining")
-        while len(logged) < 9:
-            await asyncio.sleep(0)
+        await until(lambda: len(logged) == 9)
         tally.info("limited", "bytes", lines=1)
     events = [(line["event"], line.get("of"), line.get("count")) for line in logged]
     assert events == [

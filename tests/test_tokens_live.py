@@ -332,9 +332,12 @@ async def test_a_token_of_the_command_opens_the_door(members: Server, room: str)
     asked_for = ("--sub", "bob", "--name", "Bob", "--join", f"{room}*", "--room", f"{room}-2", "--ttl", "1h")
     code, token, errors = await aiochat_command("token", *asked_for, **REQUIRED)
     assert (code, token.count("\n"), errors) == (0, 1, "")
-    for options, variables in ((("--token", token.strip()), {}), ((), {"AIOCHAT_TOKEN": token.strip()})):
-        said = await aiochat_command("chat", members.ws_url, "--room", room, *options, typed="hi", **variables)
-        assert (said[0], said[1].splitlines()[-1]) == (0, "Bob: hi")
+    async with program(members, room, headers={"Authorization": f"Bearer {minted()}"}) as alice:
+        for options, variables in ((("--token", token.strip()), {}), ((), {"AIOCHAT_TOKEN": token.strip()})):
+            said = await aiochat_command("chat", members.ws_url, "--room", room, *options, typed="hi", **variables)
+            assert said[0] == 0, said
+            message = await alice.next("message")
+            assert (message["text"], message["sender"]["name"], message["sender"]["user"]) == ("hi", "Bob", "bob")
     code, _, errors = await aiochat_command("chat", members.ws_url, typed="hi")
     assert code == 2
     assert "this server wants an access token" in errors
