@@ -142,13 +142,17 @@ class Siege:
 
 
 @asynccontextmanager
-async def besieging(port: int, room: str, processes: int = 1) -> AsyncIterator[Siege]:
-    """All ten against the server on this port, shared out among so many processes; they end with the block."""
+async def besieging(port: int, room: str, processes: int = 1, *, nice: int = 0) -> AsyncIterator[Siege]:
+    """All ten against the server on this port, shared out among so many processes; they end with the block.
+
+    At `nice` 19 they take what others leave of their core.
+    """
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
     async with AsyncExitStack() as stack:
         begun = []
         for number in range(processes):
-            arguments = (sys.executable, "-m", "tests.attackers", str(port), room, *NAMES[number::processes])
+            attackers = ("-m", "tests.attackers", str(port), room, *NAMES[number::processes])
+            arguments = ("nice", "-n", str(nice), sys.executable, *attackers)
             process = await asyncio.create_subprocess_exec(*arguments, env=environment, stdout=asyncio.subprocess.PIPE)
             stack.push_async_callback(process.communicate)
             stack.callback(process.kill)

@@ -10,7 +10,7 @@ import pytest
 from aiochat import messages as m
 from aiochat.errors import ConfigError, Reply, StartError, StoreError
 from aiochat.roomlog.engines import data_path, make_log
-from aiochat.roomlog.redis import RedisLog, log, probe
+from aiochat.roomlog.redis import RedisLog, followers, probe
 from aiochat.roomlog.redis.connections import Connection
 from tests import nodes, redis_server
 from tests.hubs import MANY_ROOMS, Peer
@@ -219,7 +219,7 @@ async def test_what_the_stream_no_longer_has_is_a_gap(own: RedisServer) -> None:
     history = {"max_messages": 20, "tail_messages": 20}
     async with nodes.running(own.url, history=history, queue={"max_messages": 10}) as two:
         alice, bob = await _pair(two)
-        followed = next(iter(two[1].log._followed.values()))
+        followed = next(iter(two[1].log._followers._followed.values()))
         await two[1].until(lambda: followed.seen.epoch and not followed.is_filling)
         followed._is_asked = True  # as if it waited for an answer: nothing that comes is given
         for number in range(30):
@@ -459,7 +459,7 @@ async def test_a_deaf_subscription_is_noticed_and_made_anew(two: list[Node], mon
 
 async def test_what_the_hub_does_not_take_is_left_with_redis(two: list[Node], monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing more is read from the subscription until it is taken; then all of it comes."""
-    monkeypatch.setattr(log, "_WAITING_BYTES", 1000)
+    monkeypatch.setattr(followers, "_WAITING_BYTES", 1000)
     alice, bob = await _pair(two)
     node = two[1]
     items: list[Callable[[], object]] = []

@@ -14,7 +14,8 @@ from aiochat.roomlog import drafts as of
 from aiochat.roomlog.contract import KEPT_BYTES, KEPT_VALUES, Answer, Appended, Arrived, Deleted, Draft, Page, RoomLog
 from aiochat.roomlog.redis import wire
 from aiochat.roomlog.redis.connections import ResponseError, connector
-from aiochat.roomlog.redis.followed import Budget, Followed
+from aiochat.roomlog.redis.followed import Followed
+from aiochat.roomlog.redis.followers import Followers
 from aiochat.roomlog.redis.pipeline import Command, Pipeline
 from aiochat.roomlog.redis.probe import Probe
 from aiochat.roomlog.redis.scripts import SCRIPTS, Calls
@@ -23,8 +24,6 @@ from aiochat.roomlog.urls import address_of
 from aiochat.supervision import Supervision
 
 _FILL_ENTRIES: Final = 300
-_HOLE_SECONDS: Final = 0.1  # for what was appended to come back through the subscription
-_WAITING_BYTES: Final = 16 << 20  # of batches that wait to be in order; and as much that the hub has not taken yet
 _CLOSE_SECONDS: Final = 2.0
 _OLDEST: Final = (7, 0)
 
@@ -43,10 +42,6 @@ class RedisLog(RoomLog):
         self._store = config.store
         self._calls = Calls(config, self._address.database)
         self._own = f"{self._calls.prefix}:node:{self._calls.node}".encode()
-        self._followed: dict[bytes, Followed] = {}
-        self._expected: dict[bytes, float] = {}  # what has appended entries that did not come yet, and until when
-        self._budget = Budget(_WAITING_BYTES)
-        self._untaken = 0
         self._tasks: list[asyncio.Task[None]] = []
         self.fills = 0  # how often the stream was asked for what a subscription had not brought
 
@@ -61,6 +56,7 @@ class RedisLog(RoomLog):
         self._probe = Probe(loop.time)
         self._pipeline = Pipeline(connect, SCRIPTS, self._store.wait_seconds, self._store.wait_replicas)
         self._subscription = Subscription(connect, self._own, self._hear, self._stand)
+        self._followers = Followers(self._calls, self._subscription, self._fill)
         self._supervision = Supervision(on_end)
         self._piping = asyncio.create_task(self._pipeline.run(), name="the pipeline to Redis")
         try:
@@ -90,13 +86,13 @@ class RedisLog(RoomLog):
     def read(
         self, room: str, answer: Answer[Page], *, limit: int, before: int | None = None, after: int | None = None
     ) -> None:
-        followed = self._followed.get(self._calls.channel(room))
+        followed = self._followers.of(room)
         if followed is not None:
             followed.reading()
         is_forward = after is not None
 
         def then(result: wire.Stretch | StoreError) -> None:
-            followed = self._followed.get(self._calls.channel(room))  # perhaps another one than before
+            followed = self._followers.of(room)  # perhaps another one than before
             if followed is not None:
                 followed.was_read(result)
             answer(result if isinstance(result, StoreError) else result.page)
@@ -137,49 +133,25 @@ class RedisLog(RoomLog):
     # What the node follows.
 
     def follow(self, room: str, then: Callable[[Arrived], None]) -> None:
-        channel = self._calls.channel(room)
-        self._followed[channel] = Followed(room, partial(self._give, then), self._fill, self._budget)
-        self._subscription.subscribe(channel)
+        self._followers.follow(room, then)
 
     def unfollow(self, room: str) -> None:
-        channel = self._calls.channel(room)
-        self._followed.pop(channel).end()
-        self._expected.pop(channel, None)
-        self._subscription.unsubscribe(channel)
+        self._followers.unfollow(room)
 
     def took(self, arrived: Arrived) -> None:
-        self._untaken -= _weight(arrived)
-        if self._untaken <= _WAITING_BYTES:
-            self._subscription.resume()
-
-    def _give(self, then: Callable[[Arrived], None], arrived: Arrived) -> None:
-        self._untaken += _weight(arrived)
-        if self._untaken > _WAITING_BYTES:
-            self._subscription.pause()
-        then(arrived)
+        self._followers.took(arrived)
 
     def _hear(self, channel: bytes, payload: bytes) -> None:
         if channel == self._own:
             self._probe.heard(int(payload))
-            return
-        followed = self._followed.get(channel)
-        if followed is None:
-            return  # it was left meanwhile
-        try:
-            batch = wire.batch_of(payload)
-        except wire.DAMAGES:
-            followed.ask()
-            return
-        self._calls.hear(followed.room, wire.Seen(batch.epoch, batch.last, batch.stamp))
-        followed.heard(batch)
+        else:
+            self._followers.hear(channel, payload)
 
     def _stand(self, channel: bytes) -> None:
         if channel == self._own:
             self._say()
-            return
-        followed = self._followed.get(channel)
-        if followed is not None:
-            followed.stands()
+        else:
+            self._followers.stand(channel)
 
     def _fill(self, followed: Followed) -> None:
         room = followed.room
@@ -187,11 +159,8 @@ class RedisLog(RoomLog):
         self._ask(
             lambda: [self._calls.missed(room, followed.seen, _FILL_ENTRIES)],
             lambda replies: self._stretch(room, replies[0], _FILL_ENTRIES, is_forward=True),
-            lambda result: followed.filled(result) if self._is_followed(followed) else None,
+            lambda result: followed.filled(result) if self._followers.of(room) is followed else None,
         )
-
-    def _is_followed(self, followed: Followed) -> bool:
-        return self._followed.get(self._calls.channel(followed.room)) is followed
 
     # What Redis answers.
 
@@ -220,9 +189,7 @@ class RedisLog(RoomLog):
         for (room, drafts), reply in zip(batch.items(), replies, strict=True):
             answered[room], seen = wire.appended(room, drafts, reply)
             self._calls.see(room, seen)
-            channel = self._calls.channel(room)
-            if channel in self._followed and not self._calls.has_all(room, self._followed[channel].seen):
-                self._expect(channel)
+            self._followers.expect(room)
         return answered
 
     def _stretch(self, room: str, reply: Any, limit: int, *, is_forward: bool) -> wire.Stretch:
@@ -234,29 +201,12 @@ class RedisLog(RoomLog):
         epoch, stood = reply
         deleted = Deleted(epoch.decode(), stood)
         self._calls.see(room, wire.Seen(deleted.epoch))
-        followed = self._followed.get(self._calls.channel(room))
+        followed = self._followers.of(room)
         if followed is not None and stood:
             followed.began(deleted.epoch)
         return deleted
 
-    # Holes that nothing else shows.
-
-    def _expect(self, channel: bytes) -> None:
-        if not self._expected:
-            asyncio.get_running_loop().call_later(_HOLE_SECONDS, self._look_for_holes)
-        self._expected.setdefault(channel, self._time() + _HOLE_SECONDS)
-
-    def _look_for_holes(self) -> None:
-        now = self._time()
-        while self._expected:
-            channel, deadline = next(iter(self._expected.items()))
-            if deadline > now:
-                asyncio.get_running_loop().call_later(deadline - now, self._look_for_holes)
-                return
-            del self._expected[channel]
-            followed = self._followed[channel]
-            if not self._calls.has_all(followed.room, followed.seen):
-                followed.ask()
+    # The subscription.
 
     async def _tick(self) -> None:
         """Until cancelled: about once a second, what did not work is tried again, and the subscription is probed."""
@@ -264,8 +214,7 @@ class RedisLog(RoomLog):
             await asyncio.sleep(1)
             if self._pipeline.is_away:
                 continue
-            for followed in [followed for followed in self._followed.values() if followed.has_failed]:
-                followed.ask()
+            self._followers.ask_again()
             if self._probe.is_overdue():
                 self._subscription.rebuild()
             elif self._probe.is_due():
@@ -329,7 +278,3 @@ def _check(where: str, info: Mapping[str, str]) -> None:
         raise StartError(f"{where} is of version {version}, and 7.0 is needed, or Valkey")
     if info.get("redis_mode") == "cluster":
         raise StartError(f"{where} is a cluster, and one server, with replicas and Sentinel if need be, is needed")
-
-
-def _weight(arrived: Arrived) -> int:
-    return arrived.size + 200 * len(arrived.entries)
