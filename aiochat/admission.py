@@ -1,9 +1,10 @@
 """Who may come in: each check of an upgrade, in order, before there is a client."""
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from aiohttp import hdrs, web
+from aiohttp import HttpVersion11, hdrs, web
 
 from aiochat.codecs import CODECS, GUEST_CODECS, Codec
 from aiochat.codecs.text import TextCodec
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from aiochat.onconnect import OnConnect
 
 WEBSOCKET_VERSION: Final = "13"  # RFC 6455 section 4.4
+_KEY: Final = re.compile(r"[A-Za-z0-9+/]{22}==")  # of 16 bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,10 +132,14 @@ def without_tokens(request: web.Request) -> web.Request:
 
 def _check_upgrade(request: web.Request) -> None:
     headers = request.headers
+    if request.version < HttpVersion11:  # RFC 6455 section 4.2.1
+        raise Refusal(400, "bad_request", "an upgrade takes HTTP/1.1")
     if headers.get(hdrs.UPGRADE, "").strip().lower() != "websocket":
         raise Refusal(400, "bad_request", "this is a WebSocket: connect with a client such as wscat")
     if headers.get(hdrs.SEC_WEBSOCKET_VERSION, "").strip() != WEBSOCKET_VERSION:
         raise Refusal(400, "bad_request", f"Sec-WebSocket-Version: takes {WEBSOCKET_VERSION}")
+    if not _KEY.fullmatch(headers.get(hdrs.SEC_WEBSOCKET_KEY, "").strip()):
+        raise Refusal(400, "bad_request", "Sec-WebSocket-Key: takes 16 bytes in Base64")
     if request.can_read_body or hdrs.TRANSFER_ENCODING in headers:
         raise Refusal(400, "bad_request", "an upgrade has no body")
 

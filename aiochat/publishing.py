@@ -111,6 +111,8 @@ def checked_key(key: str | None) -> str | None:
     if key is not None and not MIN_KEY_CHARACTERS <= len(key) <= MAX_KEY_CHARACTERS:
         reason = f"a key is {MIN_KEY_CHARACTERS} to {MAX_KEY_CHARACTERS} characters long"
         raise Reply("bad_message", reason, field="key")
+    if key is not None and not is_unicode(key):
+        raise Reply("bad_message", "a key is Unicode without lone surrogates", field="key")
     return key
 
 

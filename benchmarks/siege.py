@@ -2,8 +2,8 @@
 
     .venv/bin/python -m benchmarks.siege      # after `make test`
 
-The attackers of tests/attackers.py, ten processes with an address of their own, yield to the meter (nice 19), which shares
-the other core with them: what is measured is the server, not who gets that core.
+The attackers of tests/attackers.py, ten processes with an address of their own, yield to the meter (nice 19), which
+shares the other core with them: what is measured is the server, not who gets that core.
 """
 
 import asyncio
@@ -55,8 +55,8 @@ def tell(title: str, record: dict[str, Any]) -> None:
     latency, outcome = run["latency"], run["outcome"]
     lost = sum(outcome[key] for key in ("lost", "doubled", "out_of_order", "unacknowledged"))
     print(
-        f"{title}: p50 {latency['p50']:.1f}, p99 {latency['p99']:.1f}, max {latency['max']:.1f} ms; {lost} lost or out of"
-        f" order; server {run['cpu_percent']:.0f} %, meter {run['meter_cpu_percent']:.0f} % of a core"
+        f"{title}: p50 {latency['p50']:.1f}, p99 {latency['p99']:.1f}, max {latency['max']:.1f} ms; {lost} lost or out"
+        f" of order; server {run['cpu_percent']:.0f} %, meter {run['meter_cpu_percent']:.0f} % of a core"
     )
 
 

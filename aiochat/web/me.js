@@ -102,7 +102,7 @@ const MOST_ROOMS = 20;
 const MOST_CLIENTS = 20;
 
 /** The tab's own first, so that two tabs of one browser can have two names. */
-const remembered = { name: "", rooms: {}, clients: [], ...read("localStorage"), ...read("sessionStorage") };
+const remembered = { name: "", rooms: {}, clients: [], token: "", ...read("localStorage"), ...read("sessionStorage") };
 
 function rememberedName() {
   return typeof remembered.name === "string" ? remembered.name : "";
@@ -120,6 +120,22 @@ function rememberedClients() {
 
 function rememberClient(client) {
   remembered.clients = [...rememberedClients().slice(-MOST_CLIENTS), client];
+  write();
+}
+
+/** The access token that a link has brought (/#token=...), if any. The tab keeps it, its address does not. */
+export function accessToken() {
+  const brought = /^#token=([\w.-]+)$/.exec(location.hash)?.[1];
+  if (brought) {
+    history.replaceState(null, "", location.pathname + location.search);
+    rememberToken(brought);
+  }
+  return remembered.token || undefined;
+}
+
+/** Keep an access token for as long as the tab is there; "" forgets it. */
+export function rememberToken(token) {
+  remembered.token = token;
   write();
 }
 
@@ -144,7 +160,7 @@ function read(kind) {
 
 function write() {
   save("sessionStorage", remembered);
-  save("localStorage", { ...remembered, clients: [] });
+  save("localStorage", { ...remembered, clients: [], token: "" });
 }
 
 function save(kind, what) {

@@ -4,7 +4,7 @@
 import { connect } from "./aiochat.js";
 import { Composer } from "./composer.js";
 import { clockTime, counted, part, sentence, setText, visibleName } from "./elements.js";
-import { Me, Naming } from "./me.js";
+import { accessToken, Me, Naming, rememberToken } from "./me.js";
 import { Sending, spoken } from "./message.js";
 import { People } from "./people.js";
 import { closeDrawer, RoomList, setUpDrawers } from "./roomlist.js";
@@ -13,7 +13,8 @@ import { announce, StateLine, Whisper } from "./status.js";
 import { completions, Talk } from "./talk.js";
 import { Timeline } from "./timeline.js";
 
-const chat = connect({ url: document.documentElement.dataset.websocket });
+const SIGNED_OUT = [4003, 4401];
+const chat = connect({ url: document.documentElement.dataset.websocket, token: accessToken() });
 const me = new Me();
 const places = new Places(chat, me, { leaving, arrived, changed, moved });
 const { rooms } = places;
@@ -124,7 +125,10 @@ chat.on("error", ({ reason, room }) => {
   if (room === undefined) places.notice(places.current, sentence(reason), "error");
 });
 
-chat.on("refused", (refusal) => stateLine.refused(refusal));
+chat.on("refused", (refusal) => {
+  if (SIGNED_OUT.includes(refusal.code)) rememberToken("");
+  stateLine.refused(refusal);
+});
 
 // What is shown of it.
 

@@ -31,7 +31,7 @@ export class Places {
     const known = [...this.rooms.values()];
     this.#arrive();
     for (const room of known) void this.join(room);
-    addEventListener("hashchange", () => this.#arrive());
+    addEventListener("hashchange", () => (location.hash.startsWith("#token=") ? location.reload() : this.#arrive()));
   }
 
   /** Show a room, and come into it if need be. */
