@@ -12,7 +12,7 @@ import structlog
 
 from aiochat.client import Client
 from aiochat.errors import Close, Reply, unavailable
-from aiochat.identity import LEEWAY_SECONDS, Identity
+from aiochat.identity import LEEWAY_SECONDS, Granted, Identity
 from aiochat.joining import depart
 from aiochat.messages import Left, Refresh, Refreshed
 from aiochat.rules import may_join
@@ -55,6 +55,8 @@ class Access:
         """Look at the new token; the client's further commands wait. Raises `Reply`."""
         if self.tokens is None:
             raise Reply("forbidden", "this server takes no access tokens", field="token")
+        if isinstance(client.identity, Granted):
+            raise Reply("forbidden", "a token does not change who you are here: connect anew with it", field="token")
         client.waiting = True
         task = self._loop.create_task(self._look(self.tokens, client, command), name="aiochat.refresh")
         self._refreshing.add(task)

@@ -132,10 +132,10 @@ def without_tokens(request: web.Request) -> web.Request:
 
 def _check_upgrade(request: web.Request) -> None:
     headers = request.headers
-    if request.version < HttpVersion11:  # RFC 6455 section 4.2.1
-        raise Refusal(400, "bad_request", "an upgrade takes HTTP/1.1")
     if headers.get(hdrs.UPGRADE, "").strip().lower() != "websocket":
         raise Refusal(400, "bad_request", "this is a WebSocket: connect with a client such as wscat")
+    if request.method != hdrs.METH_GET or request.version < HttpVersion11:  # section 4.1
+        raise Refusal(400, "bad_request", "an upgrade is a GET of HTTP/1.1")
     if headers.get(hdrs.SEC_WEBSOCKET_VERSION, "").strip() != WEBSOCKET_VERSION:
         raise Refusal(400, "bad_request", f"Sec-WebSocket-Version: takes {WEBSOCKET_VERSION}")
     if not _KEY.fullmatch(headers.get(hdrs.SEC_WEBSOCKET_KEY, "").strip()):

@@ -281,10 +281,13 @@ COMMANDS: Final[dict[type, Callable[["Hub", Client, Any], None]]] = {
 }
 _COSTS: Final[dict[type[Command | Reply], int]] = {History: 10, Refresh: 10, Resume: 10, Rooms: 10, Who: 10}
 _CATCH_UP_COST: Final = 10
+_SEARCH_COST: Final = 10  # through all clients
 
 
 def cost_of(command: Command | Reply) -> int:
     """In messages, of the client's budget."""
     if type(command) is Join and command.since is not None:
         return _CATCH_UP_COST
+    if type(command) is Direct and command.user is not None:
+        return _SEARCH_COST
     return _COSTS.get(type(command), 1)

@@ -31,11 +31,15 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     def names(self, room: str) -> bool:
         """Whether it says so of this room in particular, not just of all."""
-        return room in self.rooms or _matches(tuple(pattern for pattern in self.join if pattern != "*"), room)
+        return room in self.rooms or _matches(tuple(pattern for pattern in self.join if pattern.strip("*")), room)
 
     def may_publish(self, room: str) -> bool:
         """Whether a pattern lets it speak in the room."""
         return _matches(self.publish, room)
+
+
+class Granted(Identity, frozen=True, kw_only=True, gc=False):
+    """What the embedding application said: its word goes over every token, also over one that is shown later."""
 
 
 ANYBODY: Final = Identity()

@@ -11,9 +11,10 @@ from aiochat.config import Hooks as Settings
 from aiochat.errors import Close, Reply
 from aiochat.hookqueue import BadAnswer, log_failure
 from aiochat.hooks import Hooks, Refused
-from aiochat.identity import Identity
+from aiochat.identity import Granted, Identity
 from aiochat.names import display_name, fitting_name, room_name, room_pattern
 from aiochat.tally import Tally
+from aiochat.tokens import MAX_EXPIRES
 
 # Under it, the request has what its token says of who it is, if it has one; anybody otherwise.
 IDENTITY: Final = web.RequestKey("aiochat.IDENTITY", Identity)
@@ -59,7 +60,7 @@ class OnConnect:
             raise Refusal(503, "unavailable", "it cannot be told now who you are") from None
 
 
-def _fitting(answer: object) -> Identity:
+def _fitting(answer: object) -> Granted:
     """In the forms that the server makes of names. Raises `BadAnswer`."""
     if not isinstance(answer, Identity):
         raise BadAnswer("it returns an aiochat.Identity or None")
@@ -70,8 +71,10 @@ def _fitting(answer: object) -> Identity:
     user = answer.user
     if user is not None and not (0 < len(user) <= _MAX_USER_CHARACTERS and user.isprintable() and user == user.strip()):
         raise BadAnswer("a user is 1 to 255 characters that can be shown, without spaces around them")
+    if answer.expires is not None and not 0 < answer.expires <= MAX_EXPIRES:
+        raise BadAnswer("expires is in seconds since 1970; without it, it is for ever")
     try:
-        return Identity(
+        return Granted(
             user=user,
             name=_own_name(user) if answer.name is None else fitting_name(answer.name),
             rooms=tuple(dict.fromkeys(map(room_name, answer.rooms))),

@@ -108,11 +108,15 @@ def copied_data(text: str | None, data: Any, max_bytes: int) -> Any:
 
 def checked_key(key: str | None) -> str | None:
     """The key of a message, if it has one. Raises `Reply` `bad_message`."""
-    if key is not None and not MIN_KEY_CHARACTERS <= len(key) <= MAX_KEY_CHARACTERS:
+    if key is None:
+        return None
+    if not MIN_KEY_CHARACTERS <= len(key) <= MAX_KEY_CHARACTERS:
         reason = f"a key is {MIN_KEY_CHARACTERS} to {MAX_KEY_CHARACTERS} characters long"
         raise Reply("bad_message", reason, field="key")
-    if key is not None and not is_unicode(key):
-        raise Reply("bad_message", "a key is Unicode without lone surrogates", field="key")
+    try:
+        key.encode()
+    except UnicodeEncodeError:  # bytes of a header that are no UTF-8, for one; no log and no codec could take it
+        raise Reply("bad_message", "a key is Unicode without lone surrogates", field="key") from None
     return key
 
 

@@ -21,7 +21,7 @@ from aiochat.names import display_name, fitting_name, room_name, room_pattern
 
 BEARER: Final = "bearer."  # and the token, among the subprotocols: a page can set no header
 MAX_CHARACTERS: Final = 8192
-_MAX_EXPIRES: Final = 1e11  # in seconds; beyond it, it was in milliseconds
+MAX_EXPIRES: Final = 1e11  # in seconds; beyond it, it was in milliseconds
 _AUTHORIZATION: Final = re.compile(r"bearer(?: +(.*))?", re.IGNORECASE | re.DOTALL)
 
 _Rooms = Annotated[tuple[Annotated[str, Meta(max_length=128)], ...], Meta(max_length=64)]
@@ -31,7 +31,7 @@ class _Claims(msgspec.Struct, frozen=True):
     """What of a token's claims is ours, checked for type and size; the other ones may be anything."""
 
     sub: Annotated[str, Meta(min_length=1, max_length=255)]
-    exp: Annotated[float, Meta(gt=0, le=_MAX_EXPIRES)]
+    exp: Annotated[float, Meta(gt=0, le=MAX_EXPIRES)]
     name: Annotated[str, Meta(max_length=255)] | None = None
     rooms: _Rooms | None = None
     join: _Rooms | None = None

@@ -37,6 +37,7 @@ class Follower:
         self.missing: dict[str, set[int]] = {room: set() for room in ROOMS}
         self.places: dict[str, Event] = {}
         self._token = ""
+        self._asked: set[str] = set()  # rooms of which an answer is on its way
 
     def read(self) -> None:
         """Take what came since the last time, and answer it."""
@@ -47,6 +48,7 @@ class Follower:
         """Come back, twice at once perhaps; only the last connection is read."""
         for _ in range(times):
             self.peer = self._chat.connect()
+            self._asked.clear()
             self.peer.ask("resume", token=self._token, rooms=self.places)
 
     def join(self) -> None:
@@ -56,6 +58,7 @@ class Follower:
 
     def _join(self, room: str) -> None:
         since = {"since": self.places[room]} if room in self.places else {"limit": 300}
+        self._asked.add(room)
         self.peer.ask("join", id=room, room=room, **since)
 
     def _session(self, event: Event) -> None:
@@ -63,6 +66,7 @@ class Follower:
 
     def _joined(self, event: Event) -> None:
         room = event["room"]
+        self._asked.discard(room)
         for message in event["messages"]:
             self._message(message)
         if room not in self.places or (not event["messages"] and not event.get("more")):
@@ -80,7 +84,8 @@ class Follower:
         self._stand(event["room"], event["epoch"], event["to"])
 
     def _left(self, event: Event) -> None:
-        self._join(event["room"])
+        if event["room"] not in self._asked:
+            self._join(event["room"])
 
     def _error(self, event: Event) -> None:
         assert event["code"] == "unavailable", event

@@ -8,7 +8,8 @@ from playwright.async_api import Page, WebSocketRoute, expect
 
 import aiochat
 from tests.browser import People, needs_chromium, say, texts, until_online
-from tests.servers import Server, talking
+from tests.minted import OPTIONAL, REQUIRED, ending, minted
+from tests.servers import Server, running, talking
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), needs_chromium]
 
@@ -215,3 +216,26 @@ async def _stored(page: Page) -> str:
             "async () => JSON.stringify([localStorage, sessionStorage, document.cookie, await indexedDB.databases()])"
         )
     )
+
+
+async def test_a_link_with_an_access_token_signs_in(people: People) -> None:
+    """The page is the token's user, in the token's room; a reload keeps it, neither the address nor other tabs have it."""
+    async with running(settings=REQUIRED) as server:
+        token = minted(rooms=["team-a"], join=["team-*"])
+        page = await people.open(f"{server.base_url}/#token={token}")
+        await expect(page.get_by_role("heading", level=1)).to_have_text("team-a")
+        await expect(page.get_by_role("complementary", name="People").locator(".name")).to_have_text("alice")
+        await page.reload()
+        await until_online(page)
+        assert token not in page.url
+        assert token not in await page.evaluate("() => JSON.stringify(localStorage)")
+
+
+async def test_a_token_that_is_refused_is_forgotten(people: People) -> None:
+    """Coming back leads in as a guest where guests are let in, and not to the same refusal again."""
+    async with running(settings=OPTIONAL) as server:
+        page = await people.blank(server.base_url)
+        await page.goto(f"{server.base_url}/#token={ending(-1)}")
+        await expect(page.locator("#_banner")).to_contain_text("Sign in")
+        await page.get_by_role("button", name="Come back").click()
+        await until_online(page)

@@ -51,7 +51,7 @@ chat.on("state", (state) => {
 });
 
 chat.on("joined", (joined) => {
-  const room = rooms.get(joined.room);
+  const room = rooms.get(joined.room) ?? (chat.joined.includes(joined.room) ? places.given(joined.room) : undefined);
   if (!room) return;
   room.enter(joined);
   if (room === places.current) timeline.show(room);

@@ -57,6 +57,17 @@ export class Places {
     await this.#chat.leave(name);
   }
 
+  /** One is in a room without having asked: the access token names it. It is shown, unless the address says which is. */
+  given(name) {
+    const room = new Room(name);
+    this.rooms.set(name, room);
+    if (!location.hash) {
+      if (!this.current.isIn) this.rooms.delete(this.current.name);
+      this.#show(name);
+    }
+    return room;
+  }
+
   /** One is not in a room, or not any more, and did not ask for it. */
   out(room, reason) {
     Object.assign(room, { isIn: false, outReason: reason });
@@ -101,8 +112,11 @@ export class Places {
   }
 
   #goBack() {
-    const last = [...this.rooms.keys()].at(-1) ?? LOBBY;
-    history.replaceState(null, "", `#${encodeURIComponent(last)}`);
+    this.#show([...this.rooms.keys()].at(-1) ?? LOBBY);
+  }
+
+  #show(name) {
+    history.replaceState(null, "", `#${encodeURIComponent(name)}`);
     this.#arrive();
   }
 }
