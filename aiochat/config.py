@@ -38,6 +38,7 @@ from aiochat.settings import (
     Socket,
     Store,
     check_admin_token,
+    check_session_secret,
     check_tokens,
 )
 
@@ -92,7 +93,8 @@ _TAKES: Final = {
     "missing": "a value for it",
     "model_type": "a section with keys of its own",
     "string_type": "a text",
-    "tuple_type": "a list",
+    "too_short": "{min_length} of them or more",
+    "tuple_type": "tables under [[{loc[0]}]]",
     "value_error": "{error}",
 }
 
@@ -153,6 +155,7 @@ class Config(BaseSettings):
             raise ValueError("server.tls_certificate and server.tls_key: got one of them, takes both or none")
         check_tokens(self.security)
         check_admin_token(self.security.admin_token)
+        check_session_secret(self.security.session_secret)
         return self
 
 

@@ -7,7 +7,8 @@ import logging
 import re
 import sys
 import time
-from typing import Any, Final
+from io import StringIO
+from typing import Any, Final, TextIO
 
 import structlog
 
@@ -16,6 +17,7 @@ from aiochat.config import Logging
 _SAME_LINES: Final = 5  # of one kind, from aiohttp or asyncio, that pass within _SECONDS
 _SECONDS: Final = 10.0
 _KINDS: Final = 100  # remembered at once
+_CONTROLS: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")  # and bidi; line ends may stay
 _VARYING: Final = re.compile(r"0x[0-9a-f]+|[0-9]+")  # what differs between two lines of a kind
 
 
@@ -90,6 +92,21 @@ def set_up(settings: Logging) -> None:
 def _renderers(settings: Logging) -> list[Any]:
     if settings.format == "json":
         return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
-    # Where rich is installed, its tracebacks would show local variables, and with them what people say.
-    plain = structlog.dev.plain_traceback
-    return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=20, exception_formatter=plain)]
+    colors = sys.stderr.isatty()
+    return [_escaped, structlog.dev.ConsoleRenderer(colors=colors, pad_event_to=20, exception_formatter=_traceback)]
+
+
+def _escaped(logger: Any, method: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Whoever was the first to say it, nothing in a line drives a terminal."""
+    return {key: _without_controls(value) if isinstance(value, str) else value for key, value in line.items()}
+
+
+def _traceback(file: TextIO, error: structlog.typing.ExcInfo) -> None:
+    """A plain one: where rich is installed, its own shows local variables, and with them what people say."""
+    plain = StringIO()
+    structlog.dev.plain_traceback(plain, error)
+    file.write(_without_controls(plain.getvalue()))
+
+
+def _without_controls(text: str) -> str:
+    return _CONTROLS.sub(lambda found: ascii(found[0])[1:-1], text)

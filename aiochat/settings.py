@@ -14,7 +14,7 @@ from aiochat.names import room_pattern
 from aiochat.origins import allowed_origin
 
 SQLITE: Final = "sqlite:///"
-_ADMIN_TOKEN_CHARACTERS: Final = 16
+_SECRET_CHARACTERS: Final = 16
 
 
 def _url_path(path: str) -> str:
@@ -222,9 +222,17 @@ class Logging(Section):
 
 
 def check_admin_token(token: str) -> None:
-    if token and not re.fullmatch(rf"[!-~]{{{_ADMIN_TOKEN_CHARACTERS},}}", token):
+    if token and not re.fullmatch(rf"[!-~]{{{_SECRET_CHARACTERS},}}", token):
         raise ValueError(
-            f"security.admin_token: takes {_ADMIN_TOKEN_CHARACTERS} characters or more, of ASCII and without spaces,"
+            f"security.admin_token: takes {_SECRET_CHARACTERS} characters or more, of ASCII and without spaces,"
+            " such as `openssl rand -hex 32` makes"
+        )
+
+
+def check_session_secret(secret: str) -> None:
+    if secret and len(secret) < _SECRET_CHARACTERS:
+        raise ValueError(
+            f"security.session_secret: takes {_SECRET_CHARACTERS} characters or more,"
             " such as `openssl rand -hex 32` makes"
         )
 

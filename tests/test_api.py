@@ -60,6 +60,20 @@ async def test_the_same_key_is_the_same_message(admin: Admin, room: str) -> None
     assert await admin.refusal("POST", path, body, Idempotency_Key="short") == (400, "bad_message", "key")
 
 
+async def test_a_key_or_body_that_cannot_be_read_is_refused(server: Server, room: str) -> None:
+    """Bytes that are no UTF-8 would be in the room's log for good, where no client could be told of them."""
+    head = (
+        f"POST /api/v1/rooms/{room}/messages HTTP/1.1\r\nHost: a\r\nConnection: close\r\nAuthorization: Bearer {TOKEN}"
+    )
+    for header, body in (
+        (b"Idempotency-Key: " + b"\xff" * 8, b'{"text": "hi"}'),
+        (b"Content-Encoding: gzip", b"no gzip"),
+    ):
+        request = b"\r\n".join((head.encode(), header, b"Content-Length: %d" % len(body), b"", body))
+        answer = await asked(server, request)
+        assert (answer.status, answer.json["code"]) == (400, "bad_message")
+
+
 @pytest.mark.parametrize(
     ("body", "refusal"),
     [

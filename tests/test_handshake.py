@@ -30,6 +30,7 @@ async def test_the_101_answers_the_key(shared: Server) -> None:
         {"Sec-WebSocket-Key": None},
         {"Sec-WebSocket-Key": "dGhlIHNhbXBsZQ=="},
         {"Sec-WebSocket-Key": "not base64!"},
+        {"Sec-WebSocket-Key": "é" * 22 + "=="},
         {"Upgrade": None},
         {"Upgrade": "h2c"},
         {"Connection": "close"},
@@ -41,6 +42,12 @@ async def test_a_wrong_handshake_is_refused(shared: Server, headers: Headers) ->
     assert answer.status == 400
     assert answer.json["code"] == "bad_request"
     assert answer.headers["sec-websocket-version"] == "13"
+
+
+@pytest.mark.parametrize(("line", "other"), [(b"GET ", b"HEAD "), (b"HTTP/1.1", b"HTTP/1.0")])
+async def test_an_upgrade_is_a_get_of_http_1_1(shared: Server, line: bytes, other: bytes) -> None:
+    """RFC 6455 section 4.1."""
+    assert (await asked(shared, handshake().replace(line, other, 1))).status == 400
 
 
 @pytest.mark.parametrize("body", [b"Content-Length: 5\r\n\r\nhello", b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"])

@@ -137,6 +137,8 @@ async def test_what_login_libraries_raise_is_understood(error: Exception, status
         (aiochat.Identity(user=5), "hook_failed", "Expected `str | null`, got `int` - at `$.user`"),  # type: ignore[arg-type]
         (aiochat.Identity(rooms="team"), "hook_failed", "got `str` - at `$.rooms`"),  # type: ignore[arg-type]
         (aiochat.Identity(rooms=("no room",)), "hook_failed", "a room's name"),
+        (aiochat.Identity(expires=float("inf")), "hook_failed", "expires is in seconds since 1970"),
+        (aiochat.Identity(expires=float("nan")), "hook_failed", "expires is in seconds since 1970"),
         (aiochat.Identity(join=("a/*",)), "hook_failed", "a room's name"),
         (None, "hook_late", ""),
     ],
@@ -206,6 +208,26 @@ async def test_the_hook_knows_what_the_token_says() -> None:
         async with visiting(server) as nobody:
             assert (await nobody.closed())[0] == 4401
     assert known == ["alice", "alice", None, None]
+
+
+async def test_no_token_goes_over_what_the_hook_said() -> None:
+    """A `refresh` gives nobody rights that the application kept back; without its word the token counts."""
+    hooks, key = aiochat.Hooks(), "k" * 32
+
+    @hooks.on_connect
+    async def narrow(request: web.Request) -> aiochat.Identity | None:
+        known = request[aiochat.IDENTITY]
+        return aiochat.Identity(user=known.user, join=("lobby",)) if known.user == "alice" else None
+
+    def token(user: str) -> str:
+        return jwt.encode({"sub": user, "exp": 10**10}, key, "HS256")
+
+    async with mounted(hooks, security={"mode": "optional", "token_key": key}) as server:
+        async with visiting(server, f"?token={token('alice')}") as alice:
+            assert await alice.refusal("refresh", token=token("alice")) == ("forbidden", "token")
+            assert await alice.refusal("join", room="team") == ("forbidden", "room")
+        async with visiting(server, f"?token={token('bob')}") as bob:
+            assert (await bob.ask("refresh", token=token("bob")))["type"] == "refreshed"
 
 
 async def test_the_python_client_calls_and_is_refused() -> None:

@@ -22,6 +22,21 @@ async def test_over_the_rate_commands_are_refused() -> None:
     assert refused[0].reason == "more than 0.001 messages a second"
 
 
+async def test_to_search_through_all_clients_costs_ten() -> None:
+    """A `direct` to a user; one to a client is found at once."""
+    chat = Chat(limits={"messages_per_second": 0.001, "burst_messages": 11})
+    alice = await chat.join(codec=MANY_ROOMS)
+    alice.ask(m.Direct(user="bob", text="hi"))
+    for _ in range(2):
+        alice.ask(m.Direct(client="c9", text="hi"))
+    await chat.turn(2)
+    assert [event.code for event in alice.told if isinstance(event, m.Error)] == [
+        "no_such_client",
+        "no_such_client",
+        "rate_limited",
+    ]
+
+
 async def test_without_a_rate_nothing_is_refused() -> None:
     """Zero is no limit."""
     chat = Chat(limits=UNLIMITED)

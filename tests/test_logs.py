@@ -97,6 +97,21 @@ def test_the_console_is_for_people(set_up: SetUp, capsys: pytest.CaptureFixture[
 
 
 @pytest.mark.parametrize("style", ["console", "json"])
+def test_nothing_in_a_line_drives_a_terminal(set_up: SetUp, capsys: pytest.CaptureFixture[str], style: str) -> None:
+    """Neither a value nor the text of an error; `\\x9b` alone is as good as an escape and a bracket."""
+    set_up(style)
+    driving = "a\x1b[2Jb\x9bc\u202ed"
+    structlog.get_logger("aiochat.bans").info("banned", user=driving)
+    try:
+        raise ValueError(driving)
+    except ValueError:
+        structlog.get_logger("aiochat.hub").exception("command_failed")
+    written = capsys.readouterr().err
+    assert written.isascii()
+    assert set(written) & set(map(chr, range(32))) == {"\n"}
+
+
+@pytest.mark.parametrize("style", ["console", "json"])
 def test_a_traceback_shows_no_variables(set_up: SetUp, capsys: pytest.CaptureFixture[str], style: str) -> None:
     """What people say stands in them; with rich installed, structlog would print them all."""
     set_up(style)

@@ -219,7 +219,7 @@ async def _stored(page: Page) -> str:
 
 
 async def test_a_link_with_an_access_token_signs_in(people: People) -> None:
-    """The page is the token's user, in the token's room; a reload keeps it, neither the address nor other tabs have it."""
+    """The page is the token's user, in the token's room; a reload keeps it, and the address shows nothing of it."""
     async with running(settings=REQUIRED) as server:
         token = minted(rooms=["team-a"], join=["team-*"])
         page = await people.open(f"{server.base_url}/#token={token}")

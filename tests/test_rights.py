@@ -71,6 +71,7 @@ WHO_MAY_JOIN = [
     ("team-red", Identity(), "forbidden"),
     ("team-red", ALICE, "forbidden"),
     ("team-red", Identity(user="alice", join=("*",)), "forbidden"),
+    ("team-red", Identity(user="alice", join=("**",)), "forbidden"),
     ("team-red", Identity(user="alice", join=("*", "team-blue")), "forbidden"),
     ("team-red", Identity(user="alice", join=("*", "team-red")), "joined"),
     ("team-red", Identity(user="alice", join=("team-*",)), "joined"),

@@ -125,8 +125,8 @@ class Api:
                         body += chunk
         except TimeoutError:
             raise Reply("timeout", "the body did not come in time") from None
-        except web.RequestPayloadError:
-            raise Reply("bad_message", "the body is not as its Content-Encoding says, or is cut off") from None
+        except (web.RequestPayloadError, ConnectionError):
+            raise Reply("bad_message", "the body is cut off, or not as its Content-Encoding says") from None
         if size > self._max_body:
             raise Reply("too_long", f"a body of more than {self._max_body} bytes")
         return bytes(body)

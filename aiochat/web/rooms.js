@@ -57,7 +57,7 @@ export class Places {
     await this.#chat.leave(name);
   }
 
-  /** One is in a room without having asked: the access token names it. It is shown, unless the address says which is. */
+  /** One is in a room without having asked: the access token names it. It is shown, unless the address names another. */
   given(name) {
     const room = new Room(name);
     this.rooms.set(name, room);
