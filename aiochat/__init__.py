@@ -20,6 +20,7 @@
     publishing    what it says itself
     api/          the HTTP API; administration: what it does to the chat; requests: the id of each request
     logqueue      what waits for the room log; fanout: what it answers, to everybody
+    following     which rooms this node hears of, in a log that it shares with others
     room  client  state only, no sockets; tail: the newest entries of a room; presence: who came and went
     tokens        who the access token says a client is; keys: what it is checked with; minting: `aiochat token`
     rules         what holds in each room; access: the end of a token, and its refresh

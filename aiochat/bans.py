@@ -93,7 +93,7 @@ class Bans:
         ban = self._users.get(user) if user is not None else None
         if ban is None or not _is_in_force(ban, time.time()):
             ban = self._of_address(address)
-        return None if ban is None else ban.reason or "banned"
+        return None if ban is None else ban.reason or "no reason was given"
 
     def check(self) -> None:
         """Forget those that have expired, and try again to keep what the log has not taken; about once a second."""

@@ -249,8 +249,10 @@ def _refused(hub: "Hub", client: Client, reply: Reply) -> None:
 
 def _room_of(client: Client, name: str) -> Room:
     """The room of this name, in which the client is; a text client says HERE."""
-    if name == HERE and client.codec.is_text and client.rooms:
-        return client.rooms[0]
+    if name == HERE and client.codec.is_text:
+        if client.rooms:
+            return client.rooms[0]
+        raise Reply("not_joined", "you are in no room: /join ROOM", field="room")
     for room in client.rooms:
         if room.name == name:
             return room

@@ -94,7 +94,7 @@ _TAKES: Final = {
     "model_type": "a section with keys of its own",
     "string_type": "a text",
     "too_short": "{min_length} of them or more",
-    "tuple_type": "tables under [[{loc[0]}]]",
+    "tuple_type": "a list",
     "value_error": "{error}",
 }
 

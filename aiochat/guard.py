@@ -67,7 +67,7 @@ class Guard:
         reason = self.bans.reason_for(client.user, client.address)
         if reason is None:
             return False
-        self._hub.end(client, Close.BANNED, reason)
+        self._hub.end(client, Close.BANNED, f"banned: {reason}")
         return True
 
     def check(self) -> None:

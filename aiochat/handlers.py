@@ -94,7 +94,8 @@ class Handlers:
             if connection is None:
                 shares.release(user, address)
         if connection is not None and self._log_connections:
-            _log.info("connection_opened", client=connection.client.id, address=address)
+            who = {"user": user} if user else {}
+            _log.info("connection_opened", client=connection.client.id, address=address, **who)
         return upgrade
 
     def _check_rate(self, address: str) -> None:

@@ -1,6 +1,5 @@
 """Who a client is, as a token or the embedding application says: user, name, rooms and rights."""
 
-from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import Final
 
@@ -46,8 +45,20 @@ ANYBODY: Final = Identity()
 
 
 def fits(pattern: str, room: str) -> bool:
-    """Whether the room's name is of the pattern."""
-    return pattern == "*" or fnmatchcase(room, pattern)
+    """Whether the room's name is of the pattern. No regular expression: one of 64 stars takes 2 ms to compile."""
+    first, *parts = pattern.split("*")
+    if not parts:
+        return room == pattern
+    last = parts.pop()
+    place, end = len(first), len(room) - len(last)
+    if place > end or not (room.startswith(first) and room.endswith(last)):
+        return False
+    for part in parts:
+        found = room.find(part, place, end)
+        if found < 0:
+            return False
+        place = found + len(part)
+    return True
 
 
 @lru_cache(maxsize=4096)

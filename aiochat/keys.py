@@ -22,6 +22,7 @@ from aiochat.config import Security
 from aiochat.errors import Reply, StartError, unavailable
 
 FRESH_SECONDS: Final = 600.0  # then the set is fetched anew, while the old one is in use
+STALE_SECONDS: Final = 1200.0  # nobody came for so long: then who comes waits for it, as a key may have been taken back
 RETRY_SECONDS: Final = 10.0  # between two attempts, whoever shows a key that is not known
 _FETCH_SECONDS: Final = 5.0
 _MAX_BYTES: Final = 256 << 10
@@ -79,10 +80,11 @@ class KeySet(Keys):
         self._is_away = False
 
     async def find(self, id: str | None) -> Key:
-        key = self._known(id)
-        if key is None or self._now() - self._fetched >= FRESH_SECONDS:
+        key, age_seconds = self._known(id), self._now() - self._fetched
+        if key is None or age_seconds >= FRESH_SECONDS:
             self._fetch()
-        if key is None and self._fetching is not None:
+        is_stale = age_seconds >= STALE_SECONDS and not self._is_away
+        if self._fetching is not None and (key is None or is_stale):
             await asyncio.shield(self._fetching)
             key = self._known(id)
         if key is None and not self._keys:

@@ -70,7 +70,7 @@ class PresenceBoard:
         person = _person(sender)
         _, absent = self._absent.pop((room.name, person), (0.0, None)) if person else (0.0, None)
         if absent is not None:
-            if absent.client != sender.client:
+            if absent.client != sender.client or not _is_called_alike(absent, sender):
                 self._gone(room.name, absent)
             return
         changes = self._changes_of(room)
@@ -181,6 +181,10 @@ def _person(sender: Sender) -> str:
     if sender.user is not None:
         return f"user {sender.user}"
     return f"name {fold(sender.name)}" if sender.name is not None else ""
+
+
+def _is_called_alike(one: Sender, other: Sender) -> bool:
+    return one.name is not None and other.name is not None and fold(one.name) == fold(other.name)
 
 
 def _is_there(room: Room, sender: Sender) -> bool:

@@ -25,7 +25,9 @@ class Model:
         self._items: deque[Callable[[], None]] = deque()
         self._drafts: Batch = {}
         self._is_appending = False
-        self._room_list: tuple[m.RoomInfo, ...] | None = None
+        self._room_list: tuple[tuple[str, Room], ...] | None = (
+            None  # of this turn; how many are in each is told as it is
+        )
 
     @property
     def is_idle(self) -> bool:
@@ -85,9 +87,9 @@ class Model:
                 self._enter(person, m.Join(id=command.id, room="lobby"), person.name)
             case m.Rooms():
                 if self._room_list is None:
-                    infos = (m.RoomInfo(name, len(room.members)) for name, room in self.rooms.items())
-                    self._room_list = tuple(infos)
-                person.tell(m.RoomList(id=command.id, count=len(self.rooms), rooms=self._room_list))
+                    self._room_list = tuple(self.rooms.items())
+                infos = tuple(m.RoomInfo(name, len(room.members)) for name, room in self._room_list)
+                person.tell(m.RoomList(id=command.id, count=len(infos), rooms=infos))
             case m.Ping():
                 person.tell(m.Pong(id=command.id))
             case m.Direct(name=None):

@@ -10,6 +10,7 @@ from tests.apis import TOKEN, Admin, admin_of, administered
 from tests.minted import OPTIONAL, minted
 from tests.programs import program
 from tests.servers import Server, talking
+from tests.sockets import asked
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -269,7 +270,7 @@ async def test_a_user_is_spoken_to_and_thrown_out_everywhere(server: Server, adm
         assert (await admin.ask("PUT", f"bans/users/{quoted}", {"reason": "enough"})).status == 200
         for client in (one, other):
             code, goodbye = await client.closed()
-            assert (code, goodbye["reason"]) == (4403, "enough")
+            assert (code, goodbye["reason"]) == (4403, "banned: enough")
         assert (await admin.ask("DELETE", f"bans/users/{quoted}")).status == 204
 
 

@@ -19,6 +19,8 @@ from aiochat.roomlog.memory import MemoryLog
 from tests.hubs import Chat
 from tests.roomlogs import opened, url_of
 
+UNSAID = "no reason was given"
+
 v6_addresses = st.integers(0, (1 << 128) - 1).map(IPv6Address).filter(lambda address: address.ipv4_mapped is None)
 addresses = st.one_of(st.ip_addresses(v=4), v6_addresses).map(str)
 networks = st.one_of(
@@ -74,7 +76,7 @@ def test_a_user_is_banned_wherever_from_and_an_address_whoever_it_is(bans: Bans)
     bans.ban_user("mallory", "spam")
     bans.ban_address("192.0.2.7", "")
     assert bans.reason_for("mallory", "198.51.100.1") == "spam"
-    assert bans.reason_for("alice", "192.0.2.7") == bans.reason_for(None, "192.0.2.7") == "banned"
+    assert bans.reason_for("alice", "192.0.2.7") == bans.reason_for(None, "192.0.2.7") == UNSAID
     assert bans.reason_for("alice", "192.0.2.8") is bans.reason_for(None, "") is None
 
 
@@ -101,7 +103,7 @@ def test_an_address_is_banned_with_any_network_it_is_in(banned: list[str], addre
 def test_an_address_may_be_written_in_many_ways(bans: Bans, banned: str, listed: str, hit: str, missed: str) -> None:
     """An IPv6 address stands for its /64, of which one subscriber has all; any spelling lifts what another banned."""
     assert bans.ban_address(banned, "").address == listed
-    assert (bans.reason_for(None, hit), bans.reason_for(None, missed)) == ("banned", None)
+    assert (bans.reason_for(None, hit), bans.reason_for(None, missed)) == (UNSAID, None)
     assert [bans.lift_address(listed), bans.lift_address(listed)] == [True, False]
     assert bans.reason_for(None, hit) is None
 
@@ -134,7 +136,7 @@ def test_a_ban_ends_with_its_time(bans: Bans, log: Keeping, later: Callable[[flo
     bans.ban_address("192.0.2.0/24", "", 120)
     bans.ban_user("eve", "")
     later(60)
-    assert (bans.reason_for("mallory", ""), bans.reason_for("eve", "")) == (None, "banned")
+    assert (bans.reason_for("mallory", ""), bans.reason_for("eve", "")) == (None, UNSAID)
     assert [ban.user for ban in bans.listed()] == ["eve", None]
     assert len(bans) == 3
     bans.check()
@@ -170,7 +172,7 @@ def test_what_the_log_does_not_take_is_tried_again(bans: Bans, log: Keeping) -> 
     bans.ban_user("a", "")
     bans.ban_user("b", "")
     bans.lift_user("a")
-    assert (log.values, bans.reason_for("b", "")) == ({}, "banned")
+    assert (log.values, bans.reason_for("b", "")) == ({}, UNSAID)
     bans.check()
     log.is_failing = False
     bans.check()

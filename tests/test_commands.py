@@ -67,6 +67,14 @@ async def test_an_unnamed_client_comes_without_a_word(chat: Chat) -> None:
     assert len(unnamed.told) == 25
 
 
+async def test_who_types_in_no_room_is_told_how_to_come_into_one(chat: Chat) -> None:
+    """So it is for a line whose name or room was refused at connect."""
+    alice = await chat.join(None, codec=ONE_ROOM)
+    (error,) = await answers(chat, alice, m.Publish(room=HERE, text="hello"))
+    assert isinstance(error, m.Error)
+    assert (error.code, error.reason) == ("not_joined", "you are in no room: /join ROOM")
+
+
 async def test_a_single_room_is_left_by_joining_another(chat: Chat) -> None:
     """The name goes along, and is free where it was; `leave` leads back to the lobby."""
     alice, bob = await chat.join("a", "alice", ONE_ROOM), await chat.join("a", codec=ONE_ROOM)

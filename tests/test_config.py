@@ -158,7 +158,6 @@ def test_settings_are_frozen() -> None:
         ("[security]\nallowed_origins = 5", "security.allowed_origins: got 5, takes a list"),
         ("[security]\ntoken_algorithms = []", "security.token_algorithms: got [], takes 1 of them or more"),
         ('[security]\nsession_secret = "short"', "security.session_secret: takes 16 characters or more"),
-        ('[room]\nmatch = "a"', "room: got {'match': 'a'}, takes tables under [[room]]"),
         ("[security]\nallowed_origins = [5]", "security.allowed_origins.0: got 5, takes a text"),
         ("[queue]\nmax_messages = 10001", "history.max_messages: got 20000, takes at least twice queue.max_messages"),
         ("[queue]\nmax_bytes = 133119", "queue.max_bytes: got 133119, takes at least 133120, twice the larger of "),

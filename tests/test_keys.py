@@ -9,7 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from aiochat.errors import Reply
-from aiochat.keys import FRESH_SECONDS, RETRY_SECONDS, KeySet
+from aiochat.keys import FRESH_SECONDS, RETRY_SECONDS, STALE_SECONDS, KeySet
 from tests.minted import Provider, jwk, minted, private_key, provider, tokens
 
 ALGORITHMS = ("RS256", "ES256", "EdDSA")
@@ -111,6 +111,15 @@ async def test_an_old_set_works_while_its_url_is_away(published: Provider, clock
     clock.now += FRESH_SECONDS
     assert await code(keys, "one") == "found"
     await settled(keys)
+    assert await code(keys, "one") == "unauthorized"
+
+
+async def test_after_a_quiet_time_a_key_that_was_taken_back_is_no_good(published: Provider, clock: Clock) -> None:
+    """Who comes first waits for the set of now."""
+    keys = KeySet(published.url, ALGORITHMS, clock)
+    await keys.find("one")
+    published.keys = [jwk("RS256 2", kid="two")]
+    clock.now += STALE_SECONDS
     assert await code(keys, "one") == "unauthorized"
 
 

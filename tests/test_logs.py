@@ -98,7 +98,7 @@ def test_the_console_is_for_people(set_up: SetUp, capsys: pytest.CaptureFixture[
 
 @pytest.mark.parametrize("style", ["console", "json"])
 def test_nothing_in_a_line_drives_a_terminal(set_up: SetUp, capsys: pytest.CaptureFixture[str], style: str) -> None:
-    """Neither a value nor the text of an error; `\\x9b` alone is as good as an escape and a bracket."""
+    """Neither a value nor the text of an error; a C1 control alone is as good as an escape and a bracket."""
     set_up(style)
     driving = "a\x1b[2Jb\x9bc\u202ed"
     structlog.get_logger("aiochat.bans").info("banned", user=driving)

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from aiochat.identity import Identity
 from tests.hub_programs import Clock, HubProgram, ProgramChat
 from tests.programs import Event, offsets
 
@@ -120,6 +121,22 @@ async def test_names_are_its_own_again(chat: ProgramChat, clock: Clock, lost_sec
         "renamed": "queen",
         "taken": "alice-2",
     }
+
+
+async def test_a_user_back_under_another_name_gives_the_first_one_back(chat: ProgramChat, clock: Clock) -> None:
+    """Else whoever comes and goes under ever new names takes them all, for good."""
+    alice = await chat.come(identity=Identity(user="alice"))
+    alice.ask("join", room="a", name="ann")
+    await chat.turn(3)
+    alice.lose()
+    again = await chat.come(identity=Identity(user="alice"))
+    again.ask("resume", token=alice.token)
+    again.ask("join", room="a", name="bea")
+    await chat.turn(6)
+    assert (again.client.id, chat.hub.directory.holders("a", "ann")) == ("c1", ())
+    again.lose()
+    await chat.later(clock, 60)
+    assert chat.hub.directory.holders("a", "bea") == ()
 
 
 async def test_a_name_joined_with_is_in_the_token(chat: ProgramChat, clock: Clock) -> None:

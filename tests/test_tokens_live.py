@@ -21,7 +21,7 @@ from tests.minted import OPTIONAL, REQUIRED, SECRET, ending, jwk, minted, privat
 from tests.programs import JSON, MSGPACK, Program, program
 from tests.scripted import next_of
 from tests.servers import Server, environment, running, talking
-from tests.sockets import asked, handshake
+from tests.sockets import asked, handshake, wired
 from tests.test_wscat import WSCAT, Terminal, wscat
 
 __all__ = ["wscat"]
@@ -50,6 +50,12 @@ async def visitors(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Se
     rules.write_text('[[room]]\nmatch = "team-*"\njoin = "named"\n\n[[room]]\nmatch = "feed"\npublish = "api"\n')
     async with running(settings=OPTIONAL, config=rules) as server:
         yield server
+
+
+async def test_the_log_says_which_user_connects(members: Server) -> None:
+    """Beside the client's id, where a token or a hook names one."""
+    async with wired(members, f"/ws?token={minted('operator')}"):
+        await members.logged("connection_opened", user="operator")
 
 
 async def greeting(server: Server, **options: Any) -> dict[str, Any]:
@@ -297,7 +303,7 @@ async def test_the_page_says_that_a_token_is_wanted(members: Server, people: Peo
     page = await people.blank(members.base_url)
     await page.goto(members.base_url)
     await expect(page.locator("#_banner")).to_contain_text("this server wants an access token")
-    await expect(page.locator("#_banner")).to_contain_text("You are not signed in. Sign in, then come back.")
+    await expect(page.locator("#_banner")).to_contain_text("Sign in, then come back.")
 
 
 @pytest.mark.skipif(WSCAT is None, reason="wscat is absent; `make test` installs it where there is npm")

@@ -10,9 +10,9 @@ const TICK_MS = 250;
 const LEFT = 1000;
 const ADVICE = {
   1009: "What was sent is longer than the server takes.",
-  4003: "Your access has expired. Sign in again, then come back.",
+  4003: "Sign in again, then come back.",
   4400: "The page and the server do not understand each other. Reload the page.",
-  4401: "You are not signed in. Sign in, then come back.",
+  4401: "Sign in, then come back.",
   4403: "You may not chat here. Ask those who run it.",
   4409: "It goes on in another window. Close that one, or come back here.",
   4410: "You were shown the door. Be kind, if you come back.",
