@@ -3,14 +3,16 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from aiochat.messages import Command, History, Join, Limits, Refresh, Resume, Rooms, Who
+from aiochat.messages import Command, Direct, History, Join, Limits, Refresh, Resume, Rooms, Who
 
 _COSTLY = {History, Refresh, Resume, Rooms, Who}  # what the server counts tenfold; a page of catching up, too
 
 
 def cost(command: Command) -> int:
     """What a command costs of the budget."""
-    return 10 if type(command) in _COSTLY or (isinstance(command, Join) and command.since is not None) else 1
+    is_catching_up = isinstance(command, Join) and command.since is not None
+    is_searching = isinstance(command, Direct) and command.user is not None
+    return 10 if type(command) in _COSTLY or is_catching_up or is_searching else 1
 
 
 class Pace:

@@ -934,8 +934,8 @@ function encoded(command) {
 }
 
 /** What a command costs of the budget. */
-function cost({ type, since }) {
-  return COSTLY.has(type) || since ? 10 : 1;
+function cost({ type, since, user }) {
+  return COSTLY.has(type) || since || user ? 10 : 1;
 }
 
 function interrupted() {
