@@ -27,6 +27,7 @@
     sessions      the signed tokens to resume with
     roomlog/      what was said: the contract and its engines
     directory/    who is where: the names taken in each room
+    cluster/      who is where over many nodes; listing: who and what is on this one
     codecs/       bytes to commands, events to bytes
     batches       events to bytes for one write; outbox: what goes out to one client, within bounds
     frames  names  limits  addresses  identity   WebSocket frames; what names are allowed; budgets; who a client is

@@ -4,16 +4,15 @@ The HTTP API (aiochat/api) is made of it. Lists come in pages, so that no turn i
 """
 
 import asyncio
-import heapq
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
 
-from aiochat.client import Client
-from aiochat.errors import Close, Reply, StoreError, unavailable
+from aiochat.errors import Close, Reply, StoreError, no_such_client, unavailable
 from aiochat.joining import has_more, read
+from aiochat.listing import ClientState, clients_page, members_page, rooms_page
 from aiochat.messages import DirectMessage, Entry, RoomInfo, Sender
 from aiochat.names import display_name
 from aiochat.publishing import Published, checked_content
@@ -46,22 +45,6 @@ class MessagePage(msgspec.Struct, frozen=True, gc=False):
     more: bool
 
 
-class ClientState(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """A client: how it is connected, for how many `seconds`, and what waits for it because it does not take it."""
-
-    client: str
-    address: str
-    codec: str
-    seconds: float
-    rooms: Sequence[str]
-    messages_in: int
-    messages_out: int
-    queued_messages: int
-    queued_bytes: int
-    user: str | None = None
-    name: str | None = None
-
-
 class Administration:
     """Each call waits for the hub, and for the room log where it is asked; then it raises `Reply` `unavailable`."""
 
@@ -79,19 +62,29 @@ class Administration:
 
     async def rooms(self, limit: int, cursor: str) -> tuple[list[RoomInfo], str | None]:
         """Those with somebody in them, by name, and where to go on."""
+        cluster = self._hub.cluster
+        if cluster is not None:
+            found: tuple[list[RoomInfo], str | None] = await self._of_all(cluster.lists.rooms, limit, cursor)
+            return found
         return await self._in_turn(lambda: self._rooms(limit, cursor))
 
     async def room(self, name: str) -> RoomState:
         """One with somebody in it or something in its log. Raises `Reply` `no_such_room`."""
         page = await self._read(name, limit=0)
-        state = RoomState(name, self._members_of(name), page.epoch, page.oldest, page.newest)
+        state = RoomState(name, await self._count(name), page.epoch, page.oldest, page.newest)
         if not (state.members or state.newest):
             raise no_such_room()
         return state
 
     async def delete_room(self, name: str) -> RoomState:
         """Throw its history away, and tell its members so. Raises `Reply` `no_such_room`."""
-        return await self._asked(lambda answer: self._hub.log.delete(name, partial(self._deleted, name, answer)))
+        deleted: Deleted = await self._asked(
+            lambda answer: self._hub.log.delete(name, partial(self._deleted, name, answer))
+        )
+        members = await self._count(name)
+        if not (members or deleted.newest):
+            raise no_such_room()
+        return RoomState(name, members, deleted.epoch, 1, 0)
 
     async def messages(self, room: str, limit: int, before: int | None, after: int | None) -> MessagePage:
         """The room's newest, or the last `before` an offset, or the first `after` one. Raises `Reply` `forbidden`."""
@@ -102,101 +95,89 @@ class Administration:
 
     async def members(self, room: str, limit: int, cursor: str) -> tuple[list[Sender], str | None, int]:
         """By the clients' ids, where to go on, and how many there are."""
-        return await self._in_turn(lambda: self._members(room, limit, cursor))
+        cluster = self._hub.cluster
+        if cluster is not None:
+            ask = partial(cluster.lists.members, room, limit, cursor)
+            found: tuple[list[Sender], str | None, int] = await self._of_all(ask)
+            return found
+        return await self._in_turn(lambda: members_page(self._hub, room, limit, cursor))
 
     async def direct(self, user: str, text: str | None, data: Any, name: str | None) -> int:
         """Say it to all clients of a user, and keep it in no log; to how many. Raises `Reply` `no_such_client`."""
         sender = Sender(name=None if name is None else display_name(name))
         data = checked_content(text, data, self._hub.config.limits.max_message_bytes)
-        return await self._in_turn(lambda: self._direct(user, sender, text, data))
+        message = DirectMessage(sender=sender, ts=self._hub.tick(), text=text, data=data)
+        cluster = self._hub.cluster
+        if cluster is not None:
+            count: int = await self._of_all(partial(cluster.direct, user=user), message)
+            return count
+        return await self._in_turn(lambda: self._direct(user, message))
 
     async def clients(
         self, limit: int, cursor: str, *, user: str | None = None, room: str | None = None
     ) -> tuple[list[ClientState], str | None]:
         """By id, only those of this user and in this room where that is given, and where to go on."""
-        return await self._in_turn(lambda: self._clients(limit, cursor, user, room))
+        cluster = self._hub.cluster
+        if cluster is not None:
+            ask = partial(cluster.lists.clients, limit, cursor, user, room)
+            found: tuple[list[ClientState], str | None] = await self._of_all(ask)
+            return found
+        return await self._in_turn(lambda: clients_page(self._hub, limit, cursor, user, room))
 
     async def kick(self, client: str) -> None:
         """End a client's connection (4410). Raises `Reply` `no_such_client`."""
-        await self._in_turn(lambda: self._kick(client))
+        cluster = self._hub.cluster
+        if cluster is not None:
+            await self._of_all(cluster.kick, client)
+        else:
+            await self._in_turn(lambda: self._kick(client))
 
     # Within a turn.
 
-    def _rooms(self, limit: int, cursor: str) -> tuple[list[RoomInfo], str | None]:
-        rooms = self._hub.rooms
-        names, more = page_of((name for name, room in rooms.items() if room.members), limit, cursor)
-        return [RoomInfo(name, len(rooms[name].members)) for name in names], more
-
-    def _members_of(self, name: str) -> int:
-        room = self._hub.rooms.get(name)
+    async def _count(self, name: str) -> int:
+        """The members of a room."""
+        cluster, room = self._hub.cluster, self._hub.rooms.get(name)
+        if cluster is not None:
+            count: int = await self._of_all(cluster.lists.count, name)
+            return count
         return 0 if room is None else len(room.members)
 
-    def _deleted(self, name: str, answer: "_Answer[RoomState]", result: Deleted | StoreError) -> None:
+    def _rooms(self, limit: int, cursor: str) -> tuple[list[RoomInfo], str | None]:
+        names, more = rooms_page(self._hub, limit, cursor)
+        return [RoomInfo(name, len(self._hub.rooms[name].members)) for name in names], more
+
+    def _deleted(self, name: str, answer: "_Answer[Deleted]", result: Deleted | StoreError) -> None:
         if isinstance(result, StoreError):
             answer(unavailable())
             return
         room = self._hub.rooms.get(name)
         if room is not None and result.newest:
             self._hub.fanout.begin_anew(room, result.epoch, 0)
-        if room is None and not result.newest:
-            answer(no_such_room())
-        else:
-            answer(RoomState(name, self._members_of(name), result.epoch, 1, 0))
+        answer(result)
 
-    def _members(self, name: str, limit: int, cursor: str) -> tuple[list[Sender], str | None, int]:
-        room = self._hub.rooms.get(name)
-        if room is None:
-            return [], None, 0
-        ids, more = page_of((client.id for client in room.members), limit, cursor)
-        clients = filter(None, map(self._hub.clients.get, ids))
-        return [room.members[client] for client in clients if client in room.members], more, len(room.members)
-
-    def _direct(self, user: str, sender: Sender, text: str | None, data: Any) -> int:
+    def _direct(self, user: str, message: DirectMessage) -> int:
         clients = [client for client in self._hub.clients.values() if client.user == user]
         if not clients:
-            raise Reply("no_such_client", "this user is not connected", field="user")
+            raise no_such_client("user")
         for client in clients:
-            self._hub.answer(client, DirectMessage(sender=sender, ts=self._hub.ts, text=text, data=data))
+            self._hub.answer(client, message)
         return len(clients)
-
-    def _clients(
-        self, limit: int, cursor: str, user: str | None, room: str | None
-    ) -> tuple[list[ClientState], str | None]:
-        clients = self._hub.clients
-        found: Iterable[Client] = clients.values()
-        if room is not None:
-            found = self._hub.rooms[room].members if room in self._hub.rooms else ()
-        ids, more = page_of((client.id for client in found if user is None or client.user == user), limit, cursor)
-        return [self._info(clients[id]) for id in ids if id in clients], more
-
-    def _info(self, client: Client) -> ClientState:
-        return ClientState(
-            client=client.id,
-            address=client.address,
-            codec=client.codec.subprotocol,
-            seconds=round(self._hub.now - client.opened, 3),
-            rooms=[room.name for room in client.rooms],
-            messages_in=client.messages_in,
-            messages_out=client.outbox.messages_out,
-            queued_messages=client.outbox.queued_messages,
-            queued_bytes=client.outbox.queued_bytes,
-            user=client.user,
-            name=client.name,
-        )
 
     def _kick(self, id: str) -> None:
         client = self._hub.clients.get(id)
         if client is None:
-            raise Reply("no_such_client", "there is no such client", field="client")
-        self._hub.cut_off(client)
-        self._hub.flush_answers()
-        client.outbox.close(Close.KICKED, "kicked")
+            raise no_such_client("client")
+        self._hub.end(client, Close.KICKED, "kicked")
 
     # Into a turn, and back.
 
     async def _in_turn(self, ask: Callable[[], _Result]) -> _Result:
         """What `ask` returns, or raises, within a turn."""
         return await self._asked(lambda answer: self._hub.later(partial(_apply, ask, answer)))
+
+    async def _of_all(self, ask: Callable[..., object], *given: Any) -> Any:
+        """The same of what other nodes are asked, too, and answer later."""
+        return await self._asked(lambda answer: self._hub.later(partial(ask, *given, answer)))
 
     async def _read(self, room: str, limit: int, before: int | None = None, after: int | None = None) -> Page:
         def begin(answer: "_Answer[Page]") -> None:
@@ -225,12 +206,6 @@ _Answer = Callable[[_Result | Exception], None]
 
 def no_such_room() -> Reply:
     return Reply("no_such_room", "nobody is in this room, and nothing was ever said in it", field="room")
-
-
-def page_of(keys: Iterable[str], limit: int, cursor: str) -> tuple[list[str], str | None]:
-    """The first keys after the cursor, which may be "", in order; and the cursor of the next ones if there are more."""
-    found = heapq.nsmallest(limit + 1, (key for key in keys if key > cursor))
-    return found[:limit], found[limit - 1] if len(found) > limit else None
 
 
 def _apply(ask: Callable[[], _Result], answer: _Answer[_Result]) -> None:

@@ -4,7 +4,7 @@ A ban ends the connections it is about (4403) and stops new ones; the room log k
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_network
 from typing import Final
 
@@ -46,6 +46,7 @@ class Bans:
 
     def __init__(self, log: RoomLog, enforce: Callable[[], None]) -> None:
         self._log = log
+        self.share: Callable[[str, bytes | None], object] | None = None  # with other nodes
         self._enforce = enforce  # ends the connections that a new ban is about
         self._users: dict[str, Ban] = {}
         self._networks: dict[_Network, Ban] = {}
@@ -110,6 +111,24 @@ class Bans:
             for key in list(self._unkept):
                 self._keep(key)
 
+    def apply(self, key: str, value: bytes | None) -> None:
+        """Another node has banned somebody, or lifted a ban; it sees to its being kept."""
+        if value is not None:
+            self._put(_decode(value))
+            self._enforce()
+        elif (ban := self._of_key(key)) is not None:
+            self._drop(ban)
+
+    def apply_all(self, kept: Mapping[str, bytes]) -> None:
+        """What is kept now, where news of it may have been missed."""
+        for ban in (*self._users.values(), *self._networks.values()):
+            if _key(ban) not in kept and _key(ban) not in self._unkept:
+                self._drop(ban)
+        for key, value in kept.items():
+            if key not in self._unkept:
+                self._put(_decode(value))
+        self._enforce()
+
     def _ban(self, ban: Ban) -> Ban:
         is_new = self._found(ban) is None
         if is_new and max(len(self), len(self._unkept)) >= MAX_BANS:
@@ -124,15 +143,18 @@ class Bans:
         found = self._found(ban)
         if found is None:
             return False
-        if found.user is not None:
-            del self._users[found.user]
-        else:
-            del self._networks[ip_network(found.address or "")]
-            self._prefixes = _prefixes(self._networks)
+        self._drop(found)
         self._keep(_key(found))
         is_over = not _is_in_force(found, time.time())
         _log.info("ban_expired" if is_over else "ban_lifted", user=found.user, address=found.address)
         return not is_over
+
+    def _drop(self, ban: Ban) -> None:
+        if ban.user is not None:
+            self._users.pop(ban.user, None)
+        else:
+            self._networks.pop(ip_network(ban.address or ""), None)
+            self._prefixes = _prefixes(self._networks)
 
     def _found(self, ban: Ban) -> Ban | None:
         return self._users.get(ban.user) if ban.user is not None else self._networks.get(ip_network(ban.address or ""))
@@ -160,13 +182,19 @@ class Bans:
                     return ban
         return None
 
-    def _keep(self, key: str) -> None:
-        """Let the log keep what is here under this key, or forget it."""
+    def _of_key(self, key: str) -> Ban | None:
         kind = _USER if key.startswith(_USER) else _ADDRESS
         name = key.removeprefix(kind)
-        ban = self._users.get(name) if kind is _USER else self._networks.get(ip_network(name))
+        return self._users.get(name) if kind is _USER else self._networks.get(ip_network(name))
+
+    def _keep(self, key: str) -> None:
+        """Let the log keep what is here under this key, or forget it."""
+        ban = self._of_key(key)
         self._unkept.add(key)
-        self._log.keep(key, None if ban is None else _encode(ban), lambda result: self._kept(key, ban, result))
+        value = None if ban is None else _encode(ban)
+        if self.share is not None:
+            self.share(key, value)
+        self._log.keep(key, value, lambda result: self._kept(key, ban, result))
 
     def _kept(self, key: str, ban: Ban | None, result: StoreError | None) -> None:
         if result is None:

@@ -1,14 +1,15 @@
 """What each command does, one function a command, within the hub's turn. A refusal is a `Reply`."""
 
 import heapq
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from aiochat.application import unknown_method
 from aiochat.client import Client
-from aiochat.errors import Close, Reply, StoreError, unavailable
+from aiochat.cluster import Cluster
+from aiochat.errors import Close, Reply, StoreError, no_such_client, unavailable
 from aiochat.hooks import Publication
 from aiochat.identity import ANY_ROOM
 from aiochat.joining import PAGE_ENTRIES, Coming, depart, enter, has_more, read
@@ -105,21 +106,26 @@ def _refresh(hub: "Hub", client: Client, command: Refresh) -> None:
 def _rename(hub: "Hub", client: Client, command: Rename) -> None:
     room = _room_of(client, command.room)
     wanted = display_name(command.name)
+    client.waiting = True
+    if hub.cluster is not None:
+        hub.cluster.rename(client, room.name, wanted, partial(_renamed, hub, client, room, command))
+        return
     was = room.members[client]
     if was.name is not None:
         hub.directory.release(room.name, was.name, client.id)
-    client.waiting = True
     hub.directory.claim(room.name, wanted, client.id, client.user, partial(_renamed, hub, client, room, command))
 
 
 def _renamed(hub: "Hub", client: Client, room: Room, command: Rename, name: str) -> None:
     hub.go_on(client)
     if client not in room.members:
-        hub.directory.release(room.name, name, client.id)
+        if hub.cluster is None:
+            hub.directory.release(room.name, name, client.id)
         return
     was, now = room.members[client], Sender(client.id, name, client.user)
     room.members[client] = now
-    hub.presence.renamed(room, was, now)
+    if hub.cluster is None:
+        hub.presence.renamed(room, was, now)
     hub.answer(client, Renamed(id=command.id, room=room.name, name=name))
     if client.codec.is_text:
         client.name = name
@@ -133,20 +139,41 @@ def _direct(hub: "Hub", client: Client, command: Direct) -> None:
     if not command.text and command.data is None:
         raise Reply("bad_message", "a message has text, data or both", field="text")
     name = command.name
+    where, sender = None, Sender(client.id, client.name, client.user)
     if name is not None:
         if command.room is None:
             raise Reply("bad_message", "direct by name takes the room, too", field="room")
         room = _room_of(client, command.room)
         name = name if name.startswith(GUEST) else display_name(name)
-        targets: Sequence[Client] = [_called(hub, room, name)]
         where, sender = room.name, room.members[client]
-    else:
-        targets = _addressed(hub, command)
-        where, sender = None, Sender(client.id, client.name, client.user)
     message = DirectMessage(sender=sender, ts=hub.ts, room=where, text=command.text, data=command.data)
+    if hub.cluster is not None:
+        client.waiting = True
+        _direct_anywhere(hub.cluster, command, message, name, partial(_sent, hub, client, command, name))
+        return
+    targets = [_called(hub, room, name)] if name is not None else _addressed(hub, command)
     for target in targets:
         hub.answer(target, message)
     hub.answer(client, Sent(id=command.id, connections=len(targets), name=name))
+
+
+def _direct_anywhere(
+    cluster: Cluster, command: Direct, message: DirectMessage, name: str | None, then: Callable[[int | Reply], None]
+) -> None:
+    if name is None or message.room is None:
+        cluster.direct(message, then, client=command.client, user=command.user)
+    elif name.startswith(GUEST):
+        cluster.direct_called(message, message.room, None, name.removeprefix(GUEST), then)
+    else:
+        cluster.direct_called(message, message.room, name, "", then)
+
+
+def _sent(hub: "Hub", client: Client, command: Direct, name: str | None, result: int | Reply) -> None:
+    hub.go_on(client)
+    if isinstance(result, Reply):
+        hub.refuse(client, result, command)
+    else:
+        hub.answer(client, Sent(id=command.id, connections=result, name=name))
 
 
 def _called(hub: "Hub", room: Room, name: str) -> Client:
@@ -167,15 +194,17 @@ def _addressed(hub: "Hub", command: Direct) -> Sequence[Client]:
     else:
         found = [client for client in hub.clients.values() if client.user == command.user]
     if not found:
-        field = "client" if command.client is not None else "user"
-        raise Reply("no_such_client", f"there is no such {field}", field=field)
+        raise no_such_client("client" if command.client is not None else "user")
     return found
 
 
 def _typing(hub: "Hub", client: Client, command: Typing) -> None:
     room = _room_of(client, command.room)
     check_publish(client.identity, room.name, room.rule)
-    hub.presence.typing(room, room.members[client])
+    if hub.cluster is None:
+        hub.presence.typing(room, room.members[client])
+    elif room.rule.presence:
+        hub.cluster.typing(room.name, room.members[client])
 
 
 def _history(hub: "Hub", client: Client, command: History) -> None:
@@ -208,11 +237,32 @@ def _who(hub: "Hub", client: Client, command: Who) -> None:
     room = _room_of(client, command.room)
     if not room.rule.presence:
         raise Reply("forbidden", f"nobody is told who is in {room.name}", field="room")
-    members = tuple(islice(room.members.values(), _LIST_MEMBERS))
-    hub.answer(client, Members(id=command.id, room=room.name, count=len(room.members), members=members))
+    if hub.cluster is None:
+        _listed(hub, client, room, command, (len(room.members), room.members.values()))
+    else:
+        client.waiting = True
+        hub.cluster.members.listed(room.name, _LIST_MEMBERS, partial(_who_found, hub, client, room, command))
+
+
+def _who_found(
+    hub: "Hub", client: Client, room: Room, command: Who, found: tuple[int, Iterable[Sender]] | StoreError
+) -> None:
+    hub.go_on(client)
+    here = (hub.count(room), room.members.values())  # while the others cannot be asked for
+    _listed(hub, client, room, command, here if isinstance(found, StoreError) else found)
+
+
+def _listed(hub: "Hub", client: Client, room: Room, command: Who, found: tuple[int, Iterable[Sender]]) -> None:
+    count, members = found
+    answer = Members(id=command.id, room=room.name, count=count, members=tuple(islice(members, _LIST_MEMBERS)))
+    hub.answer(client, answer)
 
 
 def _rooms(hub: "Hub", client: Client, command: Rooms) -> None:
+    if hub.cluster is not None:
+        client.waiting = True
+        hub.cluster.lists.fullest(partial(_rooms_found, hub, client, command))
+        return
     if hub.room_list is None:
         listed = [room for room in hub.rooms.values() if room.rule.listed]
         fullest = heapq.nlargest(_LOOK_AT_ROOMS, listed, key=lambda room: len(room.members))
@@ -223,6 +273,17 @@ def _rooms(hub: "Hub", client: Client, command: Rooms) -> None:
         count = len(fullest)
     rooms = tuple(RoomInfo(room.name, len(room.members)) for room in fullest[:_LIST_ROOMS])
     hub.answer(client, RoomList(id=command.id, count=count, rooms=rooms))
+
+
+def _rooms_found(hub: "Hub", client: Client, command: Rooms, count: int, fullest: Sequence[RoomInfo]) -> None:
+    hub.go_on(client)
+    found = []
+    for room in fullest:
+        rule = hub.rules.of(room.room)
+        if rule.listed and may_join(client.identity, room.room, rule):
+            found.append(room)
+    count -= len(fullest) - len(found)
+    hub.answer(client, RoomList(id=command.id, count=count, rooms=tuple(found[:_LIST_ROOMS])))
 
 
 def _call(hub: "Hub", client: Client, command: Call) -> None:

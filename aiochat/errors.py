@@ -92,6 +92,11 @@ class StoreError(Exception):
     """The room log could not do what was asked; publishers are told `unavailable`."""
 
 
+def no_such_client(field: str) -> Reply:
+    """What who addresses a client or user gets that is not connected."""
+    return Reply("no_such_client", f"there is no such {field}", field=field)
+
+
 def unavailable(reason: str = "the history is not available") -> Reply:
     """What a publisher or reader gets while the room log does not answer."""
     return Reply("unavailable", reason, retry_after_ms=1000)

@@ -94,11 +94,19 @@ class Greeter:
             depart(hub, client, room, is_expected=True)
         names = claims.names | self._replace(claims.client, client)
         del hub.clients[client.id]
+        if hub.cluster is not None:
+            hub.cluster.places.discard(client, is_gone=True)
         client.id, client.name = claims.client, claims.name
         hub.clients[client.id] = client
         client.waiting = True
         hub.answer(client, Resumed(id=command.id, client=client.id))
-        _Round(hub, client, (command.rooms or {}).items(), names).next_room()
+        rooms = (command.rooms or {}).items()
+        if hub.cluster is None:
+            _Round(hub, client, rooms, names).next_room()
+        else:
+            hub.cluster.take_over(
+                client, lambda elsewhere: _Round(hub, client, rooms, {**names, **elsewhere}).next_room()
+            )
 
     def bring_in(self, client: Client, room: str | None) -> None:
         """Let a new client into the rooms of its access token, after `room` if there is one."""
@@ -111,13 +119,7 @@ class Greeter:
         old = hub.clients.get(id)
         if old is None or old is client:
             return {}
-        called = ((room.name, room.members[old].name) for room in old.rooms)
-        names = {room: name for room, name in called if name is not None}
-        for room in old.rooms:
-            depart(hub, old, room, is_expected=True)
-        hub.cut_off(old)
-        old.outbox.close(Close.REPLACED, "another connection took this session")
-        return names
+        return hub.dismiss(old, Close.REPLACED, "another connection took this session")
 
 
 class _Round:

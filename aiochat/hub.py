@@ -15,6 +15,7 @@ from aiochat.access import Access
 from aiochat.application import Application
 from aiochat.batches import event_batches
 from aiochat.client import Client
+from aiochat.cluster import Cluster
 from aiochat.commands import COMMANDS, cost_of
 from aiochat.config import Config
 from aiochat.counts import Counts
@@ -63,7 +64,7 @@ class Hub:
         self.entering: dict[tuple[str, str], Entrance] = {}  # by room and client id
         self.behind: dict[tuple[Client, Room], float] = {}  # members not live yet, and until when they may take to be
         self.presence = PresenceBoard(
-            config.presence, self.rooms, self._loop.time, self._tell_presence_in, self._release_name
+            config.presence, self.rooms, self._loop.time, self._tell_presence_in, self._release_name, self.count
         )
         self._sleeping: asyncio.Future[None] | None = None
         self.inbox = Inbox(config.hub, self._wake)
@@ -73,6 +74,9 @@ class Hub:
         self._answering: list[Client] = []
         # How many are listed, the fullest and whether all of these are open: once for all who ask in this turn.
         self.room_list: tuple[int, list[Room], bool] | None = None
+        self.cluster = None if log.link is None else Cluster(self, log.link)
+        if self.cluster is not None:
+            self.bans.share = self.cluster.share_ban
         self.now = 0.0  # loop time of this turn
         self.ts = 0  # Unix milliseconds; where the clock is set back it stands still, as offsets and `ts` go together
         self.turns = 0
@@ -106,6 +110,8 @@ class Hub:
         self.later(self.guard.check)
         self.later(self._drop_stalled)
         self.later(self.access.check)
+        if self.cluster is not None:
+            self.later(self.cluster.check)
         if self.application is not None:
             self.later(self.application.queue.check)
 
@@ -222,6 +228,8 @@ class Hub:
         is_named = client.name is not None and (client.user is None or client.name != client.identity.name)
         client.is_new = room is None and not is_named
         self.access.watch(client)
+        if self.cluster is not None:
+            self.cluster.places.add(client)
         if client.identity.rooms and not client.codec.is_text:
             self.greeter.bring_in(client, room)
         elif room is None:
@@ -246,6 +254,8 @@ class Hub:
             del self.clients[client.id]
         for room in client.rooms:
             depart(self, client, room, is_expected=client.is_expected)
+        if self.cluster is not None:
+            self.cluster.places.discard(client, is_gone=is_gone)
         if is_gone and self.application is not None:
             self.application.disconnected(client)
 
@@ -275,6 +285,11 @@ class Hub:
         if name not in self.rooms:
             self.rooms[name] = Room(name, self.rules.of(name))
         return self.rooms[name]
+
+    def count(self, room: Room) -> int:
+        """How many are in the room, on all nodes."""
+        here = len(room.members)
+        return here if self.cluster is None else self.cluster.members.count(room.name, here)
 
     def forget_if_idle(self, room: Room) -> None:
         """Let go of a room that nobody is in and nothing is on its way to."""
@@ -315,6 +330,18 @@ class Hub:
         self.cut_off(client)
         self.flush_answers()
         client.outbox.close(code, reason)
+
+    def dismiss(self, client: Client, code: Close, reason: str) -> dict[str, str]:
+        """Close now, and if another connection has taken its session, take it out; the names it had in its rooms."""
+        called = ((room.name, room.members[client].name) for room in client.rooms)
+        names = {room: name for room, name in called if name is not None}
+        if code is Close.REPLACED:
+            for room in client.rooms:
+                depart(self, client, room, is_expected=True)
+            if self.clients.get(client.id) is client:
+                del self.clients[client.id]
+        self.end(client, code, reason)
+        return names
 
     def cut_off(self, client: Client) -> None:
         """Nothing that the client has sent and not seen applied counts any more."""

@@ -78,7 +78,9 @@ def _judged(hub: "Hub", client: Client, coming: Coming, refusal: Reply | None) -
 
 def _claim(hub: "Hub", client: Client, coming: Coming) -> None:
     entrance = Entrance(hub, client, coming)
-    if coming.name is None:
+    if hub.cluster is not None:
+        hub.cluster.enter(client, coming.room, coming.name, entrance.called)
+    elif coming.name is None:
         entrance.called(None)
     else:
         hub.directory.claim(coming.room, coming.name, client.id, client.user, entrance.called)
@@ -89,15 +91,22 @@ def depart(hub: "Hub", client: Client, room: Room, *, is_expected: bool = False)
     client.rooms = tuple(joined for joined in client.rooms if joined is not room)
     hub.behind.pop((client, room), None)
     sender = room.remove(client)
+    if hub.cluster is not None:
+        hub.cluster.leave(client, room.name, is_expected=is_expected)
+    else:
+        _tell_of(hub, client, room, sender, is_expected=is_expected)
+    if hub.application is not None:
+        hub.application.left(client, sender.name, room.name)
+    hub.forget_if_idle(room)
+
+
+def _tell_of(hub: "Hub", client: Client, room: Room, sender: Sender, *, is_expected: bool) -> None:
     if sender.name is not None and not (is_expected and not client.codec.is_text):
         hub.directory.release(room.name, sender.name, client.id)
     if is_expected:
         hub.presence.lost(room, sender)
     else:
         hub.presence.went(room, sender)
-    if hub.application is not None:
-        hub.application.left(client, sender.name, room.name)
-    hub.forget_if_idle(room)
 
 
 class Entrance:
@@ -199,7 +208,7 @@ class Entrance:
                 name=room.members[client].name,
                 epoch=room.epoch,
                 offset=room.delivered,
-                members=len(room.members),
+                members=hub.count(room),
                 messages=entries,
                 recovered=recovered if is_catching_up else None,
                 more=more if is_catching_up else None,
@@ -218,7 +227,8 @@ class Entrance:
         sender = Sender(client.id, self.name, client.user)
         client.rooms += (room,)
         room.add(client, sender)
-        hub.presence.came(room, sender)
+        if hub.cluster is None:
+            hub.presence.came(room, sender)
 
     def _refused(self) -> None:
         """The log cannot say where the room stands, without which a program could not go on after a break."""
@@ -229,7 +239,9 @@ class Entrance:
             self._hub.answer(self._client, Left(room=self._room, reason="unavailable"))
 
     def _give_up(self, room: Room) -> None:
-        if self.name is not None and not self._is_inherited(room):
+        if self._hub.cluster is not None:
+            self._hub.cluster.leave(self._client, room.name)
+        elif self.name is not None and not self._is_inherited(room):
             self._hub.directory.release(room.name, self.name, self._client.id)
         self._hub.forget_if_idle(room)
         self._done(0)

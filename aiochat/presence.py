@@ -29,12 +29,23 @@ class _Changes:
         self.renamed: dict[str, Renaming] = {}
         self.typing: dict[str | None, Sender] = {}
 
-    def events(self, room: Room) -> Iterator[Event]:
+    def come(self, person: str, sender: Sender) -> None:
+        if self.went.pop(person, None) is None:
+            self.came[person] = sender
+
+    def go(self, person: str, sender: Sender) -> None:
+        if self.came.pop(person, None) is not None:
+            return
+        renaming = self.renamed.pop(person, None)
+        known = sender if renaming is None else Sender(sender.client, renaming.was, sender.user)
+        self.went[_person(known)] = known
+
+    def events(self, room: Room, members: int) -> Iterator[Event]:
         """One for the moves, one for the typing, where there are any."""
         if self.has_moved:
             yield Presence(
                 room=room.name,
-                members=len(room.members),
+                members=members,
                 came=tuple(self.came.values()),
                 went=tuple(self.went.values()),
                 renamed=tuple(self.renamed.values()),
@@ -53,12 +64,14 @@ class PresenceBoard:
         time: Callable[[], float],
         schedule: Callable[[float], object],
         gone: Callable[[str, Sender], object],
+        count: Callable[[Room], int] = lambda room: len(room.members),
     ) -> None:
         self._settings = settings
         self._rooms = rooms
         self._time = time
         self._schedule = schedule
         self._gone = gone
+        self._count = count
         self._changes: dict[Room, _Changes] = {}
         self._counted: dict[Room, float] = {}  # when large rooms were last told their number
         # Until when who is lost is not missed, by room and person; the longest absent first.
@@ -76,8 +89,7 @@ class PresenceBoard:
         changes = self._changes_of(room)
         if changes is None or not person or _is_there(room, sender):
             return
-        if changes.went.pop(person, None) is None:
-            changes.came[person] = sender
+        changes.come(person, sender)
 
     def went(self, room: Room, sender: Sender) -> None:
         """A member left, and is not expected back."""
@@ -85,11 +97,7 @@ class PresenceBoard:
         person = _person(sender)
         if changes is None or not person or _is_there(room, sender):
             return
-        if changes.came.pop(person, None) is not None:
-            return
-        renaming = changes.renamed.pop(person, None)
-        known = sender if renaming is None else Sender(sender.client, renaming.was, sender.user)
-        changes.went[_person(known)] = known
+        changes.go(person, sender)
 
     def lost(self, room: Room, sender: Sender) -> None:
         """A member's connection was lost: it has the grace to come back."""
@@ -125,6 +133,19 @@ class PresenceBoard:
         if changes is not None and len(changes.typing) < _MAX_TYPING:
             changes.typing[sender.client] = sender
 
+    def told(self, room: Room, kind: str, sender: Sender, was: str | None) -> None:
+        """What is so for all nodes: `sender` came, went, types or is renamed; or only the number of members moved."""
+        if kind == "typing":
+            self.typing(room, sender)
+        elif kind == "renamed":
+            self.renamed(room, Sender(sender.client, was, sender.user), sender)
+        else:
+            changes = self._changes_of(room)
+            if changes is not None and kind == "came":
+                changes.come(_person(sender), sender)
+            elif changes is not None and kind == "went":
+                changes.go(_person(sender), sender)
+
     def check_absent(self) -> None:
         """Miss those whose grace is over; called about once a second."""
         now = self._time()
@@ -140,12 +161,13 @@ class PresenceBoard:
         now = self._time()
         changed, self._changes = self._changes, {}
         for room, changes in changed.items():
-            if len(room.members) <= self._settings.list_up_to:
+            members = self._count(room)
+            if members <= self._settings.list_up_to:
                 self._counted.pop(room, None)
-                yield room, list(changes.events(room))
+                yield room, list(changes.events(room, members))
             elif now - self._counted.get(room, -_COUNT_SECONDS) >= _COUNT_SECONDS:
                 self._counted[room] = now
-                yield room, [Presence(room=room.name, members=len(room.members))]
+                yield room, [Presence(room=room.name, members=members)]
             else:
                 self._changes_of(room)
 
@@ -163,7 +185,7 @@ class PresenceBoard:
 
     def _changes_of(self, room: Room, *, has_moved: bool = True) -> _Changes | None:
         """Where to note a change; None where only the members are counted, or nothing is told at all."""
-        is_large = len(room.members) > self._settings.list_up_to
+        is_large = self._count(room) > self._settings.list_up_to
         if not (self._settings.interval_ms and room.rule.presence) or (is_large and not has_moved):
             return None
         changes = self._changes.get(room)

@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aiochat import messages as m
-from aiochat.administration import Administration, page_of
+from aiochat.administration import Administration
 from aiochat.errors import Close, Reply, StoreError
 from aiochat.identity import Identity
+from aiochat.listing import page_of
 from tests.hubs import MANY_ROOMS, UNLIMITED, Chat, Peer, SlowChat
 
 AWAY = StoreError("the store is away")

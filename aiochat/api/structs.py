@@ -6,8 +6,8 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from aiochat.administration import ClientState
 from aiochat.bans import MAX_REASON, MAX_USER
+from aiochat.listing import ClientState
 from aiochat.messages import Offset, RoomInfo, Sender
 from aiochat.names import MAX_ROOM_BYTES
 

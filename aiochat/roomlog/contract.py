@@ -7,7 +7,7 @@ the loop's thread, in the order of the calls and as of then, by the result or a 
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, Final, TypeVar
+from typing import Any, ClassVar, Final, Protocol, TypeVar
 
 import msgspec
 
@@ -109,6 +109,21 @@ class Deleted(msgspec.Struct, frozen=True, gc=False):
     newest: int
 
 
+class Link(Protocol):
+    """To the engine that a shared log is in. All is called on the loop's thread, and nothing waits."""
+
+    node: str
+    prefix: str
+
+    @property
+    def is_away(self) -> bool: ...
+    def load(self, script: str) -> str: ...
+    def ask(self, commands: Sequence[tuple[str | bytes | int, ...]], then: Answer[list[Any]]) -> None: ...
+    def channel(self, name: str) -> str: ...
+    def listen(self, channel: str, hear: Callable[[bytes], None], stand: Callable[[], None]) -> None: ...
+    def unlisten(self, channel: str) -> None: ...
+
+
 class RoomLog(ABC):
     """Open, append, read, close. `secret` is 32 random bytes that live as long as what the log holds.
 
@@ -118,6 +133,7 @@ class RoomLog(ABC):
     secret: bytes
     kept: Mapping[str, bytes]
     is_shared: ClassVar[bool] = False  # by several nodes; a log of this node's own fails for it alone
+    link: "Link | None" = None  # of a shared log: the way to what else its nodes share
 
     @abstractmethod
     async def open(self, on_end: Callable[[str], None]) -> None:

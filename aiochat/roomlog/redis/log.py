@@ -16,6 +16,7 @@ from aiochat.roomlog.redis import wire
 from aiochat.roomlog.redis.connections import ResponseError, connector
 from aiochat.roomlog.redis.followed import Followed
 from aiochat.roomlog.redis.followers import Followers
+from aiochat.roomlog.redis.link import RedisLink
 from aiochat.roomlog.redis.pipeline import Command, Pipeline
 from aiochat.roomlog.redis.probe import Probe
 from aiochat.roomlog.redis.scripts import SCRIPTS, Calls
@@ -36,6 +37,7 @@ class RedisLog(RoomLog):
     """Bounded in each room by `history`, in all by Redis's own `maxmemory`, and every key has a lifetime."""
 
     is_shared = True
+    link: RedisLink
 
     def __init__(self, config: Config) -> None:
         self._address = address_of(config.store.url)
@@ -56,6 +58,9 @@ class RedisLog(RoomLog):
         self._probe = Probe(loop.time)
         self._pipeline = Pipeline(connect, SCRIPTS, self._store.wait_seconds, self._store.wait_replicas)
         self._subscription = Subscription(connect, self._own, self._hear, self._stand)
+        self.link = RedisLink(
+            self._calls.node, self._calls.prefix, self._address.database, self._pipeline, self._subscription
+        )
         self._followers = Followers(self._calls, self._subscription, self._fill)
         self._supervision = Supervision(on_end)
         self._piping = asyncio.create_task(self._pipeline.run(), name="the pipeline to Redis")
@@ -144,13 +149,13 @@ class RedisLog(RoomLog):
     def _hear(self, channel: bytes, payload: bytes) -> None:
         if channel == self._own:
             self._probe.heard(int(payload))
-        else:
+        elif not self.link.hear(channel, payload):
             self._followers.hear(channel, payload)
 
     def _stand(self, channel: bytes) -> None:
         if channel == self._own:
             self._say()
-        else:
+        elif not self.link.stand(channel):
             self._followers.stand(channel)
 
     def _fill(self, followed: Followed) -> None:

@@ -23,7 +23,7 @@ _FAILURES_SECONDS: Final = 60.0  # between two log events about what Redis refus
 _logger: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 Command = tuple[str | bytes | int, ...]
-Replies = Callable[[list[Any] | StoreError], None]
+Replies = Callable[[list[Any] | StoreError], object]
 
 
 class _Call(msgspec.Struct, frozen=True, eq=False):
@@ -42,7 +42,7 @@ class Pipeline:
 
     def __init__(self, connect: Connect, scripts: Sequence[str], wait_seconds: float, wait_replicas: int) -> None:
         self._connect = connect
-        self._scripts = scripts
+        self._scripts = list(scripts)
         self._wait_seconds = wait_seconds
         self._wait_replicas = wait_replicas
         self._time = asyncio.get_running_loop().time
@@ -57,6 +57,10 @@ class Pipeline:
     @property
     def is_away(self) -> bool:
         return self._away_since is not None
+
+    def load(self, script: str) -> None:
+        """One more, before it is called."""
+        self._scripts.append(script)
 
     def ask(self, commands: Sequence[Command], answer: Replies, *, must_be_replicated: bool = False) -> None:
         """Send `commands`; `answer` is called once with their replies, errors of Redis among them, or a `StoreError`.
