@@ -108,10 +108,8 @@ class Chat:
             await self._hub.application.finish(self._stop_by - asyncio.get_running_loop().time())
         hub, self._hub = self._hub, None
         await self.supervision.stop()
-        if hub is not None and hub.cluster is not None:
-            hub.cluster.end()
         if hub is not None:
-            hub.publishing.abandon()
+            hub.end_all()
         if tokens is not None:
             await tokens.close()
         await self._log.close()

@@ -135,6 +135,8 @@ class Bans:
             raise Reply("too_many_bans", f"{MAX_BANS} bans are the most: lift one first")
         self._put(ban)
         self._keep(_key(ban))
+        if self.share is not None:
+            self.share(_key(ban), _encode(ban))
         self._enforce()
         _log.info("banned", user=ban.user, address=ban.address, reason=ban.reason, expires=ban.expires)
         return ban
@@ -146,6 +148,8 @@ class Bans:
         self._drop(found)
         self._keep(_key(found))
         is_over = not _is_in_force(found, time.time())
+        if self.share is not None and not is_over:  # that it is over every node sees by itself
+            self.share(_key(found), None)
         _log.info("ban_expired" if is_over else "ban_lifted", user=found.user, address=found.address)
         return not is_over
 
@@ -192,8 +196,6 @@ class Bans:
         ban = self._of_key(key)
         self._unkept.add(key)
         value = None if ban is None else _encode(ban)
-        if self.share is not None:
-            self.share(key, value)
         self._log.keep(key, value, lambda result: self._kept(key, ban, result))
 
     def _kept(self, key: str, ban: Ban | None, result: StoreError | None) -> None:

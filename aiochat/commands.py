@@ -241,7 +241,7 @@ def _who(hub: "Hub", client: Client, command: Who) -> None:
         _listed(hub, client, room, command, (len(room.members), room.members.values()))
     else:
         client.waiting = True
-        hub.cluster.members.listed(room.name, _LIST_MEMBERS, partial(_who_found, hub, client, room, command))
+        hub.cluster.members.steps.listed(room.name, _LIST_MEMBERS, partial(_who_found, hub, client, room, command))
 
 
 def _who_found(

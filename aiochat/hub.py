@@ -286,6 +286,12 @@ class Hub:
             self.rooms[name] = Room(name, self.rules.of(name))
         return self.rooms[name]
 
+    def end_all(self) -> None:
+        """After the last turn."""
+        self.publishing.abandon()
+        if self.cluster is not None:
+            self.cluster.end()
+
     def count(self, room: Room) -> int:
         """How many are in the room, on all nodes."""
         here = len(room.members)

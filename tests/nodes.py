@@ -1,8 +1,8 @@
 """Nodes that share one Redis: hubs that take their turns by themselves, in this process."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 from aiochat.config import load
@@ -34,6 +34,16 @@ class Node(Chat):
         await self.until(lambda: peer.client.rooms)
         return peer
 
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """It does nothing, as a process that is stopped."""
+        turn, self._take_turn = self._take_turn, _nothing
+        try:
+            yield
+        finally:
+            self._take_turn = turn
+            self.hub.later(lambda: None)
+
     async def close(self) -> None:
         for task in (self.running, self._checking):
             task.cancel()
@@ -49,6 +59,10 @@ class Node(Chat):
         while True:
             await asyncio.sleep(0.1)  # as the server's timer does, more often
             self.hub.check()
+
+
+async def _nothing() -> None:
+    await asyncio.sleep(0.01)
 
 
 @asynccontextmanager

@@ -1,7 +1,8 @@
 """Several nodes on one Redis are one chat: who is there, names, direct messages, sessions, kicks, bans, lists."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import redis
 
 from aiochat import messages as m
 from aiochat.administration import Administration
-from aiochat.cluster import members, nodes as nodes_
+from aiochat.cluster import nodes as nodes_
 from aiochat.errors import Close, Reply
 from aiochat.identity import Identity
 from tests import nodes, redis_server
@@ -29,6 +30,7 @@ async def two() -> AsyncIterator[list[Node]]:
 
 
 def told(peer: Peer, kind: type[m.Event]) -> list[Any]:
+    """Its events of a kind."""
     return [event for event in peer.told if isinstance(event, kind)]
 
 
@@ -49,6 +51,7 @@ async def pair(two: list[Node], room: str = "lobby") -> tuple[Peer, Peer]:
 
 
 def persons(senders: Any) -> set[str | None]:
+    """Their names."""
     return {sender.name for sender in senders}
 
 
@@ -151,9 +154,9 @@ async def test_typing_is_told_on_all_nodes(two: list[Node]) -> None:
     assert persons(told(alice, m.TypingNow)[0].senders) == {"bob"}
 
 
-async def test_the_fullest_rooms_of_all_nodes_come_first(two: list[Node], monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_fullest_rooms_of_all_nodes_come_first(two: list[Node]) -> None:
     """With the members of all; one that is empty is not listed."""
-    alice, bob = await pair(two)
+    alice, _ = await pair(two)
     await two[1].enter("attic", codec=MANY_ROOMS)
     gone = await two[1].enter("cellar", codec=MANY_ROOMS)
     gone.ask(m.Leave(room="cellar"))
@@ -165,7 +168,7 @@ async def test_the_fullest_rooms_of_all_nodes_come_first(two: list[Node], monkey
 
     async with asyncio.timeout(5):
         while await listed() != [("lobby", 2), ("attic", 1)]:
-            await asyncio.sleep(0.02)
+            await two[0].turn()
 
 
 # Private messages.
@@ -211,7 +214,7 @@ async def test_a_session_that_moves_to_another_node_ends_its_older_connection(tw
     for node in (two[0], two[1]):
         back = node.connect(None, codec=MANY_ROOMS)
         back.ask(m.Resume(token=token, rooms={"lobby": m.Position(epoch, 0)}))
-        await node.until(lambda back=back: told(back, m.Joined))
+        await node.until(partial(told, back, m.Joined))
         peers.append(back)
     await two[0].until(lambda: bob.code == peers[0].code == Close.REPLACED)
     assert [told(peer, m.Joined)[0].name for peer in peers] == ["bob", "bob"]
@@ -258,7 +261,8 @@ async def test_lists_have_what_is_on_all_nodes(two: list[Node]) -> None:
         administration = Administration(node.hub)
         assert await administration.rooms(1, "") == ([m.RoomInfo("attic", 5)], "attic")
         assert await administration.rooms(1, "attic") == ([m.RoomInfo("lobby", 2)], None)
-        found, cursor = [], ""
+        found: list[str | None] = []
+        cursor: str | None = ""
         while cursor is not None:
             page, cursor, count = await administration.members("attic", 2, cursor)
             found += [sender.client for sender in page]
@@ -283,16 +287,89 @@ async def test_what_a_dead_node_leaves_is_swept(two: list[Node], monkeypatch: py
     assert told(await two[0].enter(name="bob", codec=MANY_ROOMS), m.Joined)[0].name == "bob"
 
 
-async def test_everybody_is_registered_anew_after_redis_lost_all(two: list[Node], monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_everybody_is_registered_anew_after_redis_lost_all(
+    two: list[Node], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """By the nodes; nobody is told of what was none of theirs."""
     monkeypatch.setattr(nodes_, "_BEAT_SECONDS", 0.1)
-    alice, bob = await pair(two)
+    alice, _ = await pair(two)
     await two[0].until(lambda: ("came", "bob") in moves(alice))
     before = moves(alice)
     redis.Redis.from_url(two[0].config.store.url).flushdb()
 
     async with asyncio.timeout(10):
         while (await answer(two[0], alice, m.Who(room="lobby"), m.Members)).count < 2:
-            await asyncio.sleep(0.05)
+            await two[0].turn()
     assert moves(alice) == before
     assert told(await two[0].enter(name="bob", codec=MANY_ROOMS), m.Joined)[0].name == "bob-2"
+
+
+async def test_a_node_that_was_away_and_swept_comes_back(two: list[Node], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its members are gone for the others, and then there again; a name that was taken meanwhile becomes another one."""
+    monkeypatch.setattr(nodes_, "_LEASE_MS", 300)
+    monkeypatch.setattr(nodes_, "_BEAT_SECONDS", 0.1)
+    alice, bob = await pair(two)
+    await two[0].until(lambda: ("came", "bob") in moves(alice))
+    with two[1].stopped():
+        await two[0].until(lambda: ("went", "bob") in moves(alice))
+        other = await two[0].enter(name="bob", codec=MANY_ROOMS)
+        assert told(other, m.Joined)[0].name == "bob"
+    await two[0].until(lambda: ("came", "bob-2") in moves(alice))
+    await two[1].until(lambda: told(bob, m.Renamed))
+    assert (told(bob, m.Renamed)[0].name, two[1].hub.rooms["lobby"].members[bob.client].name) == ("bob-2", "bob-2")
+    listed = await answer(two[1], bob, m.Who(room="lobby"), m.Members)
+    assert (listed.count, persons(listed.members)) == (3, {"alice", "bob", "bob-2"})
+
+
+async def test_what_happened_while_redis_was_away_is_so_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
+    """People come in, called as is free on their node; who left is not there any more; other nodes cannot be asked."""
+    monkeypatch.setattr(nodes_, "_BEAT_SECONDS", 0.1)
+    with redis_server.running("--appendonly", "yes") as own:
+        async with nodes.running(own.url, presence=PRESENCE, store={"wait_seconds": 0.3}) as two:
+            two[1]._peers = 100
+            alice, bob = await pair(two)
+            await two[0].until(lambda: ("came", "bob") in moves(alice))
+            own.stop()
+            bob.ask(m.Leave(room="lobby"))
+            person = two[0].connect(name="carol", codec=ONE_ROOM)
+            twin = two[1].connect(name="carol", codec=ONE_ROOM)
+            await two[0].until(lambda: person.client.rooms and twin.client.rooms)
+            assert (person.client.name, twin.client.name) == ("carol", "carol")
+            refused = await answer(two[0], alice, m.Direct(text="hi", client=bob.client.id), m.Sent)
+            assert refused.code == "unavailable"
+            own.start()
+
+            async def listed() -> set[str | None]:
+                return persons((await answer(two[0], alice, m.Who(room="lobby"), m.Members)).members)
+
+            async with asyncio.timeout(10):
+                while await listed() != {"alice", "carol", "carol-2"}:
+                    await two[0].turn()
+            assert {person.client.name, twin.client.name} == {"carol", "carol-2"}
+
+
+async def test_all_that_is_in_redis_goes_when_everybody_has_gone(two: list[Node]) -> None:
+    """But for what has an end of its own: the list of nodes, the rooms' logs."""
+    peers = await pair(two)
+    for peer in peers:
+        peer.ask(m.Leave(room="lobby"))
+        await two[0].until(partial(told, peer, m.Left))
+        peer.hang_up()
+    async with asyncio.timeout(5):
+        while (left := _keys(two[0])) - {"aiochat:1:nodes", "aiochat:1:secret"}:
+            await two[0].turn()
+    assert "aiochat:1:nodes" in left
+    for node in two:
+        assert node.hub.cluster is not None
+        assert not node.hub.cluster.members._places
+        assert not node.hub.cluster._memberships
+
+
+def _keys(node: Node) -> set[str]:
+    database = redis.Redis.from_url(node.config.store.url)
+    try:
+        keys = {key.decode() for key in database.scan_iter()}
+        assert all(database.pttl(key) > 0 for key in keys if database.exists(key))
+    finally:
+        database.close()
+    return {key for key in keys if not key.startswith("aiochat:1:{lobby}:") or key.endswith(("who", "names", "persons", "away"))}

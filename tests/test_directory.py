@@ -1,7 +1,7 @@
 """Names taken in each room: one holder each, and always a free one; on one node, and over all that share a Redis."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Protocol
 
 import pytest
@@ -47,8 +47,7 @@ class ManyNodes:
     def __init__(self, links: list[Any], presence: Presence) -> None:
         time = asyncio.get_running_loop().time
         self._members = [
-            Members(link, LocalDirectory(), presence, time, lambda item: item(), lambda *_: None, lambda _: None)
-            for link in links
+            Members(link, LocalDirectory(), presence, time, _apply, lambda *_: None, lambda _: None) for link in links
         ]
         self._held: dict[tuple[str, str], tuple[Members, Membership]] = {}
 
@@ -68,8 +67,12 @@ class ManyNodes:
 
     async def holders(self, room: str, name: str) -> Sequence[str]:
         found: asyncio.Future[list[tuple[str, str]]] = asyncio.get_running_loop().create_future()
-        self._members[0].find(room, name, "", found.set_result)
+        self._members[0].steps.find(room, name, "", found.set_result)
         return [client for client, _ in await found]
+
+
+def _apply(item: Callable[[], object]) -> None:
+    item()
 
 
 @pytest.fixture(params=["one node", "many nodes"])

@@ -30,7 +30,7 @@ class Cluster:
         loop = asyncio.get_running_loop()
         self.members = Members(link, hub.directory, hub.config.presence, loop.time, hub.later, self._tell, self._called)
         self.places = Places(link, loop.time)
-        self.lists = Lists(hub, link, self.members)
+        self.lists = Lists(hub, link, self.members.steps)
         handlers: dict[str, Callable[..., Any]] = {
             "direct": self._deliver,
             "end": self._end,
@@ -162,7 +162,7 @@ class Cluster:
             else:
                 then(Reply("no_such_client", f"nobody in {room} is called {name or id}", field="name"))
 
-        self.members.find(room, name, id, found)
+        self.members.steps.find(room, name, id, found)
 
     def _ask_client(self, id: str, then: Callable[[list[Any] | Reply], object], kind: str, *given: Any) -> None:
         def found(node: str | StoreError | None) -> None:

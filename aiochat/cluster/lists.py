@@ -14,8 +14,8 @@ from aiochat.messages import RoomInfo, Sender
 from aiochat.roomlog.contract import Link
 
 if TYPE_CHECKING:
-    from aiochat.cluster.members import Members
     from aiochat.cluster.post import Post
+    from aiochat.cluster.steps import Steps
     from aiochat.hub import Hub
 
 _FULLEST: Final = 1000
@@ -32,14 +32,18 @@ class Lists:
 
     post: "Post"
 
-    def __init__(self, hub: "Hub", link: Link, members: "Members") -> None:
+    def __init__(self, hub: "Hub", link: Link, steps: "Steps") -> None:
         self._hub = hub
         self._link = link
-        self._of_rooms = members
-        self._fullest = members.fullest
+        self._steps = steps
+        self._fullest = steps.fullest
         self._known: tuple[float, int, list[RoomInfo]] = (-_FRESH_SECONDS, 0, [])
         self._waiting: list[Fullest] = []
-        self.handlers = {"rooms": self._rooms, "members": self._members, "clients": self._clients}
+        self.handlers: dict[str, Callable[..., Any]] = {
+            "rooms": self._rooms,
+            "members": self._members,
+            "clients": self._clients,
+        }
 
     def fullest(self, then: Fullest) -> None:
         """How many rooms there are and the thousand fullest, a second ago at most; of this node, if Redis is away."""
@@ -68,7 +72,7 @@ class Lists:
 
     def count(self, room: str, then: Then) -> None:
         """The members of a room."""
-        self._of_rooms.counted(room, lambda found: then(_unknown() if isinstance(found, StoreError) else found))
+        self._steps.counted(room, lambda found: then(_unknown() if isinstance(found, StoreError) else found))
 
     def rooms(self, limit: int, cursor: str, then: Then) -> None:
         """Those with somebody in them, by name, and where to go on."""
@@ -89,7 +93,7 @@ class Lists:
             else:
                 then(([RoomInfo(name, count) for name, count in zip(names, replies, strict=True) if count], more))
 
-        commands = [("HLEN", self._of_rooms.members_of(name)) for name in names]
+        commands = [("HLEN", self._steps.members_of(name)) for name in names]
         self._link.ask([*commands], lambda replies: self._hub.later(partial(counted, replies)))
 
     def members(self, room: str, limit: int, cursor: str, then: Then) -> None:

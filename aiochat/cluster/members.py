@@ -4,34 +4,26 @@ What scripts publish on a room's channel is what each node tells its own members
 away the node goes on with what it knows; it registers everybody anew once Redis is back.
 """
 
-import random
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
+from aiochat.cluster.steps import LIFE_MS, Steps, unpack, wanted
 from aiochat.config import Presence
 from aiochat.directory import Directory
 from aiochat.errors import StoreError
 from aiochat.messages import Sender
-from aiochat.names import MAX_NAME_CHARACTERS, fold
 from aiochat.presence import MAX_ABSENT
 from aiochat.roomlog.contract import Link
 
-_LIFE_MS: Final = 24 * 3_600_000
 _TOUCH_SECONDS: Final = 6 * 3600.0
 _STAND_SECONDS: Final = 1.0  # for a room's channel, so that nobody who comes misses who comes next
 _RECOUNT_SECONDS: Final = 1.0  # after a large room's count has changed; members.lua tells it at most twice in that
 _AT_ONCE: Final = 500  # rooms of which something is told in one check
-_SUFFIXES: Final = (2, 3, 7)  # characters: -2, -10, -100000
 
-Command = tuple[str | bytes | int, ...]
-Then = Callable[[Any], object]
 Tell = Callable[[str, str, Sender, str | None], object]
-
-_unpack: Final = msgspec.msgpack.Decoder().decode
 
 
 class Membership:
@@ -94,21 +86,11 @@ class Members:
         self._put_item = put_item
         self._tell = tell
         self._called = called
-        self._script = link.load(_text("members"))
-        self._fullest_script = link.load(_text("fullest"))
+        self.steps = Steps(link, settings, put_item, self._see)
         self._places: dict[str, _Place] = {}
         self._lost: dict[Membership, None] = {}  # the longest first
         self._changed: dict[str, None] = {}  # rooms whose place among the fullest is to be noted
         self._stamps = 0
-
-    @property
-    def fullest(self) -> str:
-        """The key of all rooms, by their number of members."""
-        return f"{self._link.prefix}:fullest"
-
-    def members_of(self, room: str) -> str:
-        """The key of a room's members."""
-        return f"{self._name(room)}:who"
 
     def count(self, room: str, here: int) -> int:
         """How many are in a room in which so many are here."""
@@ -163,37 +145,7 @@ class Members:
     def typing(self, room: str, senders: Sequence[Sender]) -> None:
         """These type."""
         said = ["typing", 0, "0", [[sender.client, sender.name, sender.user] for sender in senders]]
-        self._link.ask([("SPUBLISH", self._channel(room), msgspec.msgpack.encode(said))], lambda _: None)
-
-    # What is asked about any room.
-
-    def listed(self, room: str, limit: int, then: Callable[[tuple[int, list[Sender]] | StoreError], object]) -> None:
-        """How many are there, and at most so many of them."""
-
-        def answered(result: Any) -> None:
-            if isinstance(result, StoreError):
-                then(result)
-                return
-            (flat,) = result[2:]
-            then((result[0], [_sender(flat[place].decode(), flat[place + 1]) for place in range(0, len(flat), 2)]))
-
-        self._ask(room, "list", (limit,), answered)
-
-    def find(self, room: str, name: str | None, client: str, then: Callable[[Any], object]) -> None:
-        """Clients and nodes of those who are called so in the room, or of this client if it is there."""
-        folded = "" if name is None else fold(name)
-
-        def answered(result: Any) -> None:
-            if isinstance(result, StoreError):
-                then(result)
-                return
-            found = [each.decode() for each in result[2]]
-            then(list(zip(found[::2], found[1::2], strict=True)))
-
-        self._ask(room, "find", (folded, client), answered)
-
-    def counted(self, room: str, then: Callable[[int | StoreError], object]) -> None:
-        self._ask(room, "count", (), lambda result: then(result if isinstance(result, StoreError) else result[0]))
+        self._link.ask([("SPUBLISH", self.steps.channel(room), msgspec.msgpack.encode(said))], lambda _: None)
 
     # What is due.
 
@@ -208,15 +160,22 @@ class Members:
         for room, place in list(self._places.items()):
             if place.waiting and now >= place.stands_by:
                 self._go_on(place)
-            if (place.recount_at is not None and now >= place.recount_at) or now >= place.touch_at:
-                place.recount_at, place.touch_at = None, now + _TOUCH_SECONDS
-                self._ask(room, "count", (), lambda _: None)
+            if place.recount_at is not None and now >= place.recount_at:
+                place.recount_at = None
+                self.steps.ask(room, "count", (), partial(self._recounted, room))
+            elif now >= place.touch_at:
+                place.touch_at = now + _TOUCH_SECONDS
+                self.steps.ask(room, "count", (), lambda _: None)
         changed, self._changed = self._changed, {}
         for number, room in enumerate(changed):
             if number >= _AT_ONCE:
                 self._changed[room] = None
             else:
-                self._link.ask([self._note(room)], partial(self._noted, room))
+                self._link.ask([self.steps.note(room)], partial(self._noted, room))
+
+    def _recounted(self, room: str, result: Any) -> None:
+        if not isinstance(result, StoreError):
+            self._tell(room, "moved", Sender(), None)
 
     def _noted(self, room: str, result: list[Any] | StoreError) -> None:
         if isinstance(result, StoreError):
@@ -234,14 +193,14 @@ class Members:
                 self._changed[room] = None
                 then(None)
 
-        self._ask(room, "sweep", (node, cursor), answered)
+        self.steps.ask(room, "sweep", (node, cursor), answered)
 
     def register_anew(self, node: str, *, is_known: bool) -> None:
         """All that is here, as that of `node`, as this one is called now; `is_known` if the others never missed it."""
         self.node = node
         self.is_unsure = False
         for room, place in self._places.items():
-            self._link.ask([("SADD", self.rooms_of(node), room)], lambda _: None)
+            self._link.ask([("SADD", self.steps.rooms_of(node), room)], lambda _: None)
             self._touch_rooms()
             for membership in list(place.held.values()):
                 membership.stamp = self._stamp()
@@ -249,10 +208,6 @@ class Members:
                 if membership.deadline is not None:
                     lost = (membership.client, membership.stamp, int(membership.is_free))
                     self._send(room, "lose", *lost)
-
-    def rooms_of(self, node: str) -> str:
-        """The key of the rooms in which a node has members."""
-        return f"{self._link.prefix}:node:{node}:rooms"
 
     def _stamp(self) -> str:
         self._stamps += 1
@@ -266,19 +221,19 @@ class Members:
 
     def _begin(self, room: str) -> _Place:
         place = self._places[room] = _Place(self._time())
-        self._link.listen(self._channel(room), partial(self._heard, room), partial(self._stands, room))
-        self._link.ask([("SADD", self.rooms_of(self.node), room)], self._written)
+        self._link.listen(self.steps.channel(room), partial(self._heard, room), partial(self._stands, room))
+        self._link.ask([("SADD", self.steps.rooms_of(self.node), room)], self._written)
         self._touch_rooms()
         return place
 
     def _touch_rooms(self) -> None:
-        self._link.ask([("PEXPIRE", self.rooms_of(self.node), _LIFE_MS)], lambda _: None)
+        self._link.ask([("PEXPIRE", self.steps.rooms_of(self.node), LIFE_MS)], lambda _: None)
 
     def _end(self, room: str, place: _Place) -> None:
         self._go_on(place)
         del self._places[room]
-        self._link.unlisten(self._channel(room))
-        self._link.ask([("SREM", self.rooms_of(self.node), room)], self._written)
+        self._link.unlisten(self.steps.channel(room))
+        self._link.ask([("SREM", self.steps.rooms_of(self.node), room)], self._written)
 
     def _do(self, room: str, step: Callable[[], None]) -> None:
         place = self._places.get(room)
@@ -296,35 +251,36 @@ class Members:
         who = (membership.client, self.node, membership.stamp, membership.user or "", int(is_known))
         answered = partial(self._entered, membership, then)
         self._changed[membership.room] = None
-        self._ask(membership.room, "enter", (*who, *_wanted(membership.name)), answered)
+        self.steps.ask(membership.room, "enter", (*who, *wanted(membership.name)), answered)
 
     def _entered(self, membership: Membership, then: Callable[[str | None], object], result: Any) -> None:
-        failed = isinstance(result, StoreError)
-        name = membership.name if failed else result[2].decode() or None
-        self.is_unsure = self.is_unsure or failed
-        self._take(membership, name)
+        given = None if isinstance(result, StoreError) else result[2].decode()
+        self._take(membership, membership.name, given)
         then(membership.name)
 
     def _rename(self, membership: Membership, name: str, then: Callable[[str], object]) -> None:
         def answered(result: Any) -> None:
-            failed = isinstance(result, StoreError)
-            self.is_unsure = self.is_unsure or failed
-            given = name if failed or len(result) < 3 else result[2].decode()
-            self._release(membership)
-            self._take(membership, given)
-            then(membership.name or given)
+            given = None if isinstance(result, StoreError) or len(result) < 3 else result[2].decode()
+            self._take(membership, name, given)
+            then(membership.name or name)
 
-        self._ask(membership.room, "rename", (membership.client, membership.stamp, *_wanted(name)), answered)
+        self.steps.ask(membership.room, "rename", (membership.client, membership.stamp, *wanted(name)), answered)
 
-    def _take(self, membership: Membership, name: str | None) -> None:
-        """Note the name that it has; where Redis did not say so, one that is free here."""
+    def _take(self, membership: Membership, wanted: str | None, given: str | None) -> None:
+        """Note the name that Redis has given it; or else give it one that is free here, until Redis is back."""
+        self.is_unsure = self.is_unsure or given is None
         place = self._places.get(membership.room)
+        name = wanted if given is None else given or None
+        if place is None or place.held.get(membership.client) is not membership or membership.is_free:
+            membership.name = name
+            return
+        self._release(membership)
         membership.name = name
-        is_held = place is not None and place.held.get(membership.client) is membership
-        if name is not None and is_held and not membership.is_free:
-            given: list[str] = []
-            self._names.claim(membership.room, name, membership.client, membership.user, given.append)
-            membership.name = given[0]
+        if name is not None:
+            known: list[str] = []
+            self._names.claim(membership.room, name, membership.client, membership.user, known.append)
+            if given is None:
+                membership.name = known[0]
 
     def _release(self, membership: Membership) -> None:
         if membership.name is not None:
@@ -335,34 +291,11 @@ class Members:
 
     def _send(self, room: str, step: str, *arguments: str | int) -> None:
         self._changed[room] = None
-        self._ask(room, step, arguments, self._written)
+        self.steps.ask(room, step, arguments, self._written)
 
     def _written(self, result: Any) -> None:
         if isinstance(result, StoreError):
             self.is_unsure = True
-
-    def _ask(self, room: str, step: str, arguments: Sequence[str | int], then: Then) -> None:
-        name = self._name(room)
-        keys = tuple(f"{name}:{kind}" for kind in ("who", "away", "names", "persons", "counted"))
-        call: Command = ("EVALSHA", self._script, len(keys), *keys, step, self._channel(room), _LIFE_MS)
-        command = (*call, self._settings.list_up_to, *arguments)
-        self._link.ask([command], lambda replies: self._put_item(partial(self._answered, room, then, replies)))
-
-    def _answered(self, room: str, then: Then, replies: list[Any] | StoreError) -> None:
-        if isinstance(replies, StoreError):
-            then(replies)
-            return
-        self._see(room, replies[0][0], int(replies[0][1]))
-        then(replies[0])
-
-    def _note(self, room: str) -> Command:
-        return ("EVALSHA", self._fullest_script, 2, self.members_of(room), self.fullest, room, _LIFE_MS)
-
-    def _name(self, room: str) -> str:
-        return f"{self._link.prefix}:{{{room}}}"
-
-    def _channel(self, room: str) -> str:
-        return self._link.channel(f"{self._name(room)}:who")
 
     # What comes of it, on every node.
 
@@ -379,7 +312,7 @@ class Members:
         self._put_item(partial(self._hear, room, payload))
 
     def _hear(self, room: str, payload: bytes) -> None:
-        kind, count, as_of, *told = _unpack(payload)
+        kind, count, as_of, *told = unpack(payload)
         if kind == "typing":
             for client, name, user in told[0]:
                 self._tell(room, kind, Sender(client, name, user), None)
@@ -399,20 +332,3 @@ class Members:
         place = self._places.get(room)
         if place is not None and as_of > place.as_of:
             place.count, place.as_of = count, as_of
-
-
-def _text(name: str) -> str:
-    return Path(__file__).with_name(f"{name}.lua").read_text(encoding="ascii")
-
-
-def _wanted(name: str | None) -> tuple[str | int, ...]:
-    """As members.lua takes it: also cut, so that there is room for a number."""
-    if name is None:
-        return ("",) * 8 + (0,)
-    forms = (name, *(name[: MAX_NAME_CHARACTERS - length] for length in _SUFFIXES))
-    return (*(each for form in forms for each in (form, fold(form))), random.getrandbits(31))
-
-
-def _sender(client: str, packed: bytes) -> Sender:
-    _, _, name, _, user, _ = _unpack(packed)
-    return Sender(client, name or None, user or None)

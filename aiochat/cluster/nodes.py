@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any, Final
 
 import structlog
 
 from aiochat.cluster.members import Members
+from aiochat.cluster.steps import script
 from aiochat.errors import StoreError
 from aiochat.roomlog.contract import Link
 
@@ -41,8 +41,7 @@ class Nodes:
         self._time = time
         self._put_item = put_item
         self._renewed = renewed
-        script = Path(__file__).with_name("nodes.lua").read_text(encoding="ascii")
-        self._script = link.load(script)
+        self._script = link.load(script("nodes"))
         self._next_beat = 0.0
         self._is_beating = False
         self._has_beaten = False
@@ -117,7 +116,7 @@ class Nodes:
     def _sweep_on(self, node: str) -> None:
         commands: list[tuple[str | bytes | int, ...]] = [
             ("SET", self._mark(node), 1, "PX", _LIFE_MS),
-            ("SRANDMEMBER", self._members.rooms_of(node), _ROOMS_AT_ONCE),
+            ("SRANDMEMBER", self._members.steps.rooms_of(node), _ROOMS_AT_ONCE),
             ("PEXPIRE", f"{self._link.prefix}:sweeps:{node}", _SWEEP_MS),
         ]
 
@@ -140,7 +139,7 @@ class Nodes:
                 return
             left.discard(room)
             if not left:
-                self._link.ask([("SREM", self._members.rooms_of(node), *rooms)], lambda _: self._sweep_on(node))
+                self._link.ask([("SREM", self._members.steps.rooms_of(node), *rooms)], lambda _: self._sweep_on(node))
 
         for room in rooms:
             self._members.sweep(room, node, partial(swept, room))

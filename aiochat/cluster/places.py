@@ -1,17 +1,15 @@
 """On which node each client is, and which clients a user has: kept in Redis for as long as they are connected."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Final
 
 from aiochat.client import Client
+from aiochat.cluster.steps import Command, script
 from aiochat.errors import StoreError
 from aiochat.roomlog.contract import Link
 
 _LIFE_MS: Final = 600_000
 _AT_ONCE: Final = 2_000  # that are kept alive in one check
-
-Command = tuple[str | bytes | int, ...]
 
 
 class Places:
@@ -20,8 +18,7 @@ class Places:
     def __init__(self, link: Link, time: Callable[[], float]) -> None:
         self._link = link
         self._time = time
-        script = Path(__file__).with_name("forget.lua").read_text(encoding="ascii")
-        self._forget = link.load(script)
+        self._forget = link.load(script("forget"))
         self._due: dict[Client, float] = {}  # when each is to be kept alive; the first due first
 
     def add(self, client: Client) -> None:

@@ -11,6 +11,7 @@ from aiochat.roomlog.contract import Link
 
 _SECONDS: Final = 2.0  # for the answers
 _MAX_WAITING: Final = 10_000
+_ANSWER: Final = "answer"
 
 _pack: Final = msgspec.msgpack.Encoder().encode
 _unpack: Final = msgspec.msgpack.Decoder().decode
@@ -92,21 +93,17 @@ class Post:
             self._look_at(number, question)
 
     def _heard(self, payload: bytes) -> None:
+        self._put_item(partial(self._hear, payload))
+
+    def _hear(self, payload: bytes) -> None:
         number, node, kind, given = _unpack(payload)
-        self._put_item(
-            partial(self._answered, number, given) if kind == "" else partial(self._hear, number, node, kind, given)
-        )
-
-    def _hear(self, number: int, node: str, kind: str, given: list[Any]) -> None:
-        answer = self.handle(kind, *given)
-        if number:
-            said = _pack((number, self._link.node, "", answer))
-            self._link.ask([("SPUBLISH", self._inbox(node), said)], lambda _: None)
-
-    def _answered(self, number: int, answer: Any) -> None:
-        question = self._questions.get(number)
-        if question is not None:
-            question.answers.append(answer)
+        if kind != _ANSWER:
+            answer = self.handle(kind, *given)
+            if number:
+                said = _pack((number, self._link.node, _ANSWER, answer))
+                self._link.ask([("SPUBLISH", self._inbox(node), said)], lambda _: None)
+        elif (question := self._questions.get(number)) is not None:
+            question.answers.append(given)
             self._look_at(number, question)
 
     def _look_at(self, number: int, question: _Question) -> None:
