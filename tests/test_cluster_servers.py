@@ -2,52 +2,114 @@
 
 import asyncio
 import signal
-from pathlib import Path
+from collections.abc import AsyncIterator
 from typing import Any
 
+import aiohttp
+import msgspec
 import pytest
 
 import aiochat
-from aiochat.messages import Message, Presence
-from aiochat.sdk import Backoff, ChatClient
+from aiochat.errors import Close
+from aiochat.messages import Presence
+from aiochat.sdk import Backoff
 from tests import redis_server
 from tests.servers import Server, running
 
 SOON = Backoff(shortest_seconds=0.01, longest_seconds=0.2)
 SWEPT_SECONDS = 30  # what is promised, from the end of a node
 
-
-def settings(url: str) -> dict[str, Any]:
-    """Of both servers."""
-    return {"store.url": url, "presence.interval_ms": 50, "presence.grace_seconds": 1}
+Two = tuple[Server, Server]
 
 
-async def come(server: Server, name: str, **options: Any) -> ChatClient:
-    """A client in the lobby."""
-    return await aiochat.connect(server.ws_url, name=name, rooms=["lobby"], backoff=SOON, **options)
+@pytest.fixture
+async def two() -> AsyncIterator[Two]:
+    """Both on a Redis of their own."""
+    with redis_server.running() as redis:
+        settings = {"store.url": redis.url, "presence.interval_ms": 50, "presence.grace_seconds": 1}
+        settings["limits.messages_per_second"] = 0
+        async with running(settings=settings) as first, running(settings=settings) as second:
+            yield first, second
 
 
-async def heard(chat: ChatClient, is_it: Any) -> Any:
-    """The first event that is so."""
-    async for event in chat:
-        if is_it(event):
-            return event
-    raise AssertionError("the connection has ended")
+class Link:
+    """A JSON connection that can be left half-open."""
+
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        self.socket = socket
+        self._events: list[dict[str, Any]] = []
+
+    async def ask(self, **command: Any) -> None:
+        await self.socket.send_json(command)
+
+    async def hear(self, kind: str) -> dict[str, Any]:
+        """The next event of a kind; those before it are skipped."""
+        while True:
+            while self._events:
+                event = self._events.pop(0)
+                if event["type"] == kind:
+                    return event
+            self._events = [msgspec.json.decode(line) for line in (await self.socket.receive_str()).split("\n")]
+
+    async def code(self) -> int | None:
+        """Of its Close."""
+        while not self.socket.closed:
+            await self.socket.receive()
+        return self.socket.close_code
 
 
 @pytest.mark.faults
 @pytest.mark.timeout(120)
-async def test_what_a_killed_server_leaves_is_gone_within_thirty_seconds() -> None:
+async def test_what_a_killed_server_leaves_is_gone_within_thirty_seconds(two: Two) -> None:
     """Its members, told as gone, and their names; the other server goes on as if nothing had happened."""
-    with redis_server.running() as redis:
-        async with running(settings=settings(redis.url)) as first, running(settings=settings(redis.url)) as second:
-            alice = await come(first, "alice")
-            bob = await come(second, "bob")
-            await bob.publish("lobby", "hi")
-            assert (await heard(alice, lambda event: isinstance(event, Message))).sender.name == "bob"
-            second.process.send_signal(signal.SIGKILL)
-            async with asyncio.timeout(SWEPT_SECONDS):
-                await heard(alice, lambda event: isinstance(event, Presence) and [s.name for s in event.went] == ["bob"])
-            again = await come(first, "bob")
-            assert again.name_in("lobby") == "bob"
-            await asyncio.gather(alice.close(), again.close(), bob.close())
+    first, second = two
+    async with (
+        aiochat.connect(first.ws_url, name="alice", rooms=["lobby"]) as alice,
+        aiochat.connect(second.ws_url, name="bob", rooms=["lobby"], backoff=SOON) as bob,
+    ):
+        await bob.publish("lobby", "hi")
+        assert {member.name for member in (await alice.who("lobby")).members} == {"alice", "bob"}
+        second.process.send_signal(signal.SIGKILL)
+        async with asyncio.timeout(SWEPT_SECONDS):
+            async for event in alice:
+                if isinstance(event, Presence) and "bob" in [sender.name for sender in event.went]:
+                    break
+        assert {member.name for member in (await alice.who("lobby")).members} == {"alice"}
+        async with aiochat.connect(first.ws_url) as again:
+            assert (await again.join("lobby", "bob")).name == "bob"
+
+
+@pytest.mark.timeout(60)
+async def test_a_half_open_session_moves_between_servers_and_loses_nothing(two: Two) -> None:
+    """Ten times, while others talk: the older connection ends with 4409, and every message comes once and in order."""
+    async with aiohttp.ClientSession() as session, aiochat.connect(two[0].ws_url, rooms=["lobby"]) as alice:
+
+        async def talk() -> None:
+            for number in range(200):
+                await alice.publish("lobby", str(number))
+
+        options: Any = {"protocols": ["aiochat.v1.json"], "autoclose": True}
+        link = Link(await session.ws_connect(two[0].ws_url, **options))
+        await link.ask(type="join", room="lobby", name="bob")
+        joined = await link.hear("joined")
+        token = (await link.hear("session"))["resume"]
+        texts: list[str] = []
+        position = {"epoch": joined["epoch"], "offset": joined["offset"]}
+        talking = asyncio.create_task(talk())
+        for server in (*two, *two, *two, *two, *two):
+            for _ in range(10):
+                message = await link.hear("message")
+                texts.append(message["text"])
+                position["offset"] = message["offset"]
+            older, link = link, Link(await session.ws_connect(server.ws_url, **options))
+            await link.ask(type="resume", token=token, rooms={"lobby": position})
+            joined = await link.hear("joined")
+            assert (joined["name"], joined["recovered"], joined["more"]) == ("bob", True, False)
+            link._events[:0] = joined["messages"]
+            for message in joined["messages"]:
+                message["type"] = "message"
+            assert await older.code() == Close.REPLACED
+        while len(texts) < 200:
+            texts.append((await link.hear("message"))["text"])
+        await talking
+        assert texts == [str(number) for number in range(200)]
