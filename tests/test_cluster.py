@@ -305,7 +305,7 @@ async def test_everybody_is_registered_anew_after_redis_lost_all(
 
 
 async def test_a_node_that_was_away_and_swept_comes_back(two: list[Node], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its members are gone for the others, and then there again; a name that was taken meanwhile becomes another one."""
+    """Its members are gone for the others, and then there again; a name taken meanwhile becomes another one."""
     monkeypatch.setattr(nodes_, "_LEASE_MS", 300)
     monkeypatch.setattr(nodes_, "_BEAT_SECONDS", 0.1)
     alice, bob = await pair(two)
@@ -372,4 +372,8 @@ def _keys(node: Node) -> set[str]:
         assert all(database.pttl(key) > 0 for key in keys if database.exists(key))
     finally:
         database.close()
-    return {key for key in keys if not key.startswith("aiochat:1:{lobby}:") or key.endswith(("who", "names", "persons", "away"))}
+    return {
+        key
+        for key in keys
+        if not key.startswith("aiochat:1:{lobby}:") or key.endswith(("who", "names", "persons", "away"))
+    }
