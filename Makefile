@@ -49,6 +49,10 @@ help: ## this list
 run: .venv/.server ## start the server [PORT=9000] [HOST=0.0.0.0] [CONFIG=FILE]
 	@exec $(PY) -m aiochat serve $(call flag,--config,CONFIG) $(call flag,--host,HOST) $(call flag,--port,PORT)
 
+run-cluster: .venv/.cluster redis-for-root ## the same with two workers and Redis, its data in var/redis [WORKERS=4]
+	@exec $(PY) config/cluster.py --workers $(or $(call flag,,WORKERS),2) $(call flag,--config,CONFIG) \
+	    $(call flag,--host,HOST) $(call flag,--port,PORT)
+
 chat: .venv/.server ## talk from this terminal: NAME=bob [ROOM=lobby] [PORT=9000]
 	@exec $(PY) -m aiochat chat $(call flag,--name,NAME) $(call flag,--room,ROOM) \
 	    $(if $(call flag,,PORT),ws://127.0.0.1:$(PORT)/ws)
@@ -115,6 +119,11 @@ parts-for-root:
 	@test "$$(id -u)" != 0 || ! command -v apt-get >/dev/null || $(MAKE) --no-print-directory parts || \
 	    echo "The system's parts could not be installed; tests that need them are skipped."
 
+# The same for Redis alone; the cluster says by itself what is missing.
+redis-for-root:
+	@test "$$(id -u)" != 0 || ! command -v apt-get >/dev/null || command -v redis-server valkey-server >/dev/null || \
+	    { $(call apt_install,redis-server:redis-server); } || true
+
 $(PY):
 	$(if $(PYTHON),,$(error $(NO_PYTHON)))
 	@$(PYTHON) -m venv --clear .venv || { rm -rf .venv; exit 1; }
@@ -122,6 +131,9 @@ $(PY):
 
 .venv/.server: pyproject.toml constraints.txt | $(PY)
 	$(call install,the server)
+
+.venv/.cluster: pyproject.toml constraints.txt | $(PY)
+	$(call install,the cluster,redis)
 
 .venv/.loadtest: pyproject.toml constraints.txt | $(PY)
 	$(call install,the load test,loadtest)
@@ -156,4 +168,4 @@ $(PY):
 
 # The recipes share .venv.
 .NOTPARALLEL:
-.PHONY: help run chat test test-faults lint format protocol loadtest audit bench bench-parts deployment-parts profile lock wheel parts clean parts-for-root
+.PHONY: help run run-cluster redis-for-root chat test test-faults lint format protocol loadtest audit bench bench-parts deployment-parts profile lock wheel parts clean parts-for-root

@@ -177,7 +177,8 @@ def setup(
     chat = Chat(config, make_log(config), handlers, health, hooks)
     app.add_routes(handlers.routes(prefix))
     near = config.server.trusted_proxies if internal is None else None
-    operations = [*health.routes(prefix), metrics_route(prefix, chat.metrics, near)]
+    has_others = internal is None and config.server.workers > 1
+    operations = [*health.routes(prefix), metrics_route(prefix, chat.metrics, near, has_others=has_others)]
     (internal or app).add_routes(identified(operations))
     (internal or app).add_routes(Api(config, lambda: handlers.connections.hub).routes(prefix))
     app.on_shutdown.append(chat.drain)

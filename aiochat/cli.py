@@ -113,6 +113,11 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", help=f"where to listen; default: {default['server']['host']}")
     parser.add_argument("--port", help=f"0 takes a free one; default: {default['server']['port']}")
     parser.add_argument(
+        "--workers",
+        metavar="N",
+        help=f"processes that share the port, with Redis; default: {default['server']['workers']}",
+    )
+    parser.add_argument(
         "--log-level", metavar="LEVEL", help=f"debug, info, warning or error; default: {default['logging']['level']}"
     )
 
@@ -144,6 +149,7 @@ def _settings(parsed: argparse.Namespace) -> Config:
     for section, key, value in (
         ("server", "host", parsed.host),
         ("server", "port", parsed.port),
+        ("server", "workers", parsed.workers),
         ("store", "url", parsed.store),
         ("logging", "level", parsed.log_level),
     ):
@@ -153,9 +159,12 @@ def _settings(parsed: argparse.Namespace) -> Config:
 
 
 def _serve(parsed: argparse.Namespace) -> int:
-    from aiochat.serve import serve
-
-    serve(_settings(parsed))
+    config = _settings(parsed)
+    if config.server.workers > 1:
+        from aiochat.workers.parent import serve
+    else:
+        from aiochat.serve import serve
+    serve(config)
     return 0
 
 
@@ -178,7 +187,8 @@ def _config(parsed: argparse.Namespace) -> int:
 
     config = _settings(parsed)
     print(as_toml(config))
-    print(f"\n# The largest memory that these settings allow: {largest_memory_bytes(config) / (1 << 30):.2f} GiB")
+    largest_bytes = largest_memory_bytes(config) * config.server.workers
+    print(f"\n# The largest memory that these settings allow: {largest_bytes / (1 << 30):.2f} GiB")
     return 0
 
 

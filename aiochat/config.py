@@ -40,6 +40,7 @@ from aiochat.settings import (
     check_admin_token,
     check_session_secret,
     check_tokens,
+    check_workers,
 )
 
 __all__ = [
@@ -149,8 +150,7 @@ class Config(BaseSettings):
                 f"queue.max_bytes: got {self.queue.max_bytes}, takes at least {2 * largest}, twice the larger of"
                 " batch.max_bytes and a message of limits.max_message_bytes"
             )
-        if self.server.internal_port and self.server.internal_port == self.server.port:
-            raise ValueError(f"server.internal_port: got {self.server.port}, takes another port than server.port, or 0")
+        check_workers(self.server, self.store)
         if bool(self.server.tls_certificate) != bool(self.server.tls_key):
             raise ValueError("server.tls_certificate and server.tls_key: got one of them, takes both or none")
         check_tokens(self.security)

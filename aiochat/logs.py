@@ -53,8 +53,8 @@ class _ClientFaults(logging.Filter):
         return True
 
 
-def set_up(settings: Logging) -> None:
-    """Format everything this process logs, to standard error."""
+def set_up(settings: Logging, worker: int | None = None) -> None:
+    """Format everything this process logs, to standard error; `worker` is which of several it is."""
     level = logging.getLevelNamesMapping()[settings.level.upper()]
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -62,6 +62,8 @@ def set_up(settings: Logging) -> None:
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
+    if worker is not None:
+        shared.append(lambda logger, method, event: {**event, "worker": worker})
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,

@@ -150,13 +150,21 @@ def _histogram(name: str, about: str, histogram: Histogram) -> Metric:
 # Who may see them.
 
 
-def metrics_route(prefix: str, metrics: Metrics, trusted: Iterable[str] | None) -> web.RouteDef:
+def metrics_route(
+    prefix: str, metrics: Metrics, trusted: Iterable[str] | None, *, has_others: bool = False
+) -> web.RouteDef:
     """GET /metrics, in the text format of Prometheus or OpenMetrics.
 
-    For this machine and the proxies that are `trusted`, not for whom they pass on; None lets anybody.
+    For this machine and the proxies that are `trusted`, not for whom they pass on; None lets anybody. It is refused
+    where another worker might answer the next time.
     """
-    answer = make_aiohttp_handler(metrics.registry)
+    answer = _of_one_worker if has_others else make_aiohttp_handler(metrics.registry)
     return web.get(f"{prefix}/metrics", answer if trusted is None else _for(trusted, answer))
+
+
+async def _of_one_worker(request: web.Request) -> web.StreamResponse:
+    reason = "each worker has metrics of its own, on a port of its own; see server.internal_port"
+    return web.json_response({"code": "forbidden", "reason": reason}, status=403)
 
 
 def _for(

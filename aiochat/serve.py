@@ -6,15 +6,17 @@ import os
 import signal
 import socket
 import ssl
-import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from typing import Any, Protocol
 
 import structlog
 from aiohttp import web
 
 from aiochat import logs
+from aiochat.announcement import announce
 from aiochat.app import Chat, setup
 from aiochat.config import Config
 from aiochat.errors import Ended, StartError
@@ -22,7 +24,6 @@ from aiochat.handshakes import Handshakes
 from aiochat.limits import raise_descriptor_limit
 from aiochat.proxies import Proxies
 from aiochat.requests import identify
-from aiochat.roomlog.engines import data_path
 from aiochat.supervision import still_open
 from aiochat.systemd import Systemd
 
@@ -33,11 +34,35 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
+class Starter(Protocol):
+    """Who has started this process, and is told how it fares."""
+
+    @property
+    def listening(self) -> Sequence[Sequence[socket.socket]]:
+        """The sockets of each port, if they are open already."""
+
+    def begin(self, on_gone: Callable[[str], None]) -> None:
+        """The loop runs; `on_gone` is for who must not be outlived."""
+
+    def ready(self, port: int) -> None:
+        """It listens there."""
+
+    async def feed(self, in_turn: Callable[[Callable[[], object]], None], clients: Callable[[], int]) -> None:
+        """Hears that the hub turns, until cancelled."""
+
+    def stopping(self, clients: int) -> None: ...
+
+
 def serve(config: Config) -> None:
-    """Serve until SIGINT or SIGTERM. Raises `StartError` where the server cannot start."""
+    """Serve until SIGINT or SIGTERM. Raises `StartError` where the server cannot start, `Ended` if it cannot go on."""
     logs.set_up(config.logging)
+    run(config, _Alone(config))
+
+
+def run(config: Config, starter: Starter) -> None:
+    """The same, for whoever has started it."""
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_serve(config))
+        runner.run(_serve(config, starter))
 
 
 def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:
@@ -48,9 +73,10 @@ def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:
     return uvloop.Loop
 
 
-async def _serve(config: Config) -> None:
+async def _serve(config: Config, starter: Starter) -> None:
     loop = asyncio.get_running_loop()
     stop: asyncio.Future[str] = loop.create_future()  # why it stops
+    starter.begin(partial(_stop, stop))
     for number in _SIGNALS:
         loop.add_signal_handler(number, _stop, stop, number.name)
     app = web.Application()
@@ -67,24 +93,23 @@ async def _serve(config: Config) -> None:
         """What clients leave free."""
         return min(config.limits.max_http_connections, max(_LEAST_HTTP, descriptors - chat.clients))
 
-    listeners = [_Listener(app, config, config.server.port, most_http)]
+    opened = [*starter.listening, (), ()]
+    listeners = [_Listener(app, config, opened[0] or config.server.port, most_http)]
     if internal is not None:
         internal.on_response_prepare.append(identify)
-        listeners.append(_Listener(internal, config, config.server.internal_port, most_http))
+        listeners.append(_Listener(internal, config, opened[1] or config.server.internal_port, most_http))
     await _open(listeners)
     sockets = [socket for listener in listeners for socket in listener.sockets]
     chat.supervision.watch(asyncio.create_task(still_open(sockets), name="the listener"))
-    _announce(config, [listener.sockets[0].getsockname()[1] for listener in listeners])
     if max_clients < config.limits.max_clients:
         _log.warning("max_clients_fitted", max_clients=max_clients, configured=config.limits.max_clients)
     gc.freeze()  # what is there now stays, and need not be looked through again
     assert chat.ended is not None
     chat.ended.add_done_callback(lambda ended: _stop(stop, "ended"))
-    systemd = Systemd()
-    systemd.tell("READY=1")
-    feeding = asyncio.create_task(systemd.feed(chat.in_turn, lambda: f"{chat.clients} clients"))
+    starter.ready(sockets[0].getsockname()[1])
+    feeding = asyncio.create_task(starter.feed(chat.in_turn, lambda: chat.clients))
     cause = await stop
-    await _leave(config, chat, systemd, cause)
+    await _leave(config, chat, starter, cause)
     began = loop.time()
     chat.supervision.stand_down()
     for listener in listeners:  # health and metrics can be asked for to the end
@@ -96,13 +121,38 @@ async def _serve(config: Config) -> None:
         raise Ended(chat.ended.result())
 
 
-class _Listener:
-    """One application on one port, on the host and with the certificate that both have."""
+class _Alone:
+    """A terminal, a container or systemd: it is told so itself."""
 
-    def __init__(self, app: web.Application, config: Config, port: int, most_http: Callable[[], int]) -> None:
+    listening = ()
+
+    def __init__(self, config: Config) -> None:
         self._config = config
-        self._port = port
-        self._server: asyncio.Server | None = None
+        self._systemd = Systemd()
+
+    def begin(self, on_gone: Callable[[str], None]) -> None:
+        """It may be outlived."""
+
+    def ready(self, port: int) -> None:
+        announce(self._config, port)
+        self._systemd.tell("READY=1")
+
+    async def feed(self, in_turn: Callable[[Callable[[], object]], None], clients: Callable[[], int]) -> None:
+        await self._systemd.feed(in_turn, lambda: f"{clients()} clients")
+
+    def stopping(self, clients: int) -> None:
+        self._systemd.tell("STOPPING=1", f"STATUS=stopping, {clients} clients")
+
+
+class _Listener:
+    """One application on one port, or on the sockets that are open for it, with the certificate that all have."""
+
+    def __init__(
+        self, app: web.Application, config: Config, where: int | Sequence[socket.socket], most_http: Callable[[], int]
+    ) -> None:
+        self._config = config
+        self._where = where
+        self._servers: list[asyncio.Server] = []
         options = {
             "access_log": None,
             "keepalive_timeout": config.limits.handshake_seconds,  # also cuts off a request sent byte by byte
@@ -115,7 +165,7 @@ class _Listener:
 
     @property
     def sockets(self) -> tuple[socket.socket, ...]:
-        return () if self._server is None else self._server.sockets
+        return tuple(socket for server in self._servers for socket in server.sockets)
 
     async def open(self) -> None:
         """Raises `StartError`."""
@@ -124,22 +174,29 @@ class _Listener:
         assert self._runner.server is not None
         self._handshakes.server = self._runner.server
         try:
-            self._server = await asyncio.get_running_loop().create_server(
-                self._handshakes,
-                config.server.host or None,
-                self._port,
-                backlog=_BACKLOG,
-                ssl=_ssl_context(config),
-                ssl_handshake_timeout=config.limits.handshake_seconds if config.server.tls_certificate else None,
-            )
+            for place in self._places():
+                server = await asyncio.get_running_loop().create_server(
+                    self._handshakes,
+                    **place,
+                    backlog=_BACKLOG,
+                    ssl=_ssl_context(config),
+                    ssl_handshake_timeout=config.limits.handshake_seconds if config.server.tls_certificate else None,
+                )
+                self._servers.append(server)
         except OSError as error:
-            raise StartError(f"cannot listen on {config.server.host}:{self._port}: {error.strerror}") from None
+            port = self._where if isinstance(self._where, int) else self._where[0].getsockname()[1]
+            raise StartError(f"cannot listen on {config.server.host}:{port}: {error.strerror}") from None
+
+    def _places(self) -> list[dict[str, Any]]:
+        if isinstance(self._where, int):
+            return [{"host": self._config.server.host or None, "port": self._where}]
+        return [{"sock": opened} for opened in self._where]
 
     async def close(self) -> None:
         """Take no more connections, then end the application."""
-        if self._server is not None:
+        for server in self._servers:
             with suppress(OSError):  # its descriptor was closed by somebody else
-                self._server.close()
+                server.close()
         await self._runner.cleanup()
 
 
@@ -158,7 +215,7 @@ def _stop(stop: asyncio.Future[str], cause: str) -> None:
         stop.set_result(cause)
 
 
-async def _leave(config: Config, chat: Chat, systemd: Systemd, cause: str) -> None:
+async def _leave(config: Config, chat: Chat, starter: Starter, cause: str) -> None:
     """The beginning of a stop: clients still come, until load balancers have seen that no more should.
 
     Nobody waits for that at a terminal (SIGINT), or where the chat has ended by itself.
@@ -175,7 +232,7 @@ async def _leave(config: Config, chat: Chat, systemd: Systemd, cause: str) -> No
         unready_seconds=unready_seconds,
         drain_seconds=settings.drain_seconds,
     )
-    systemd.tell("STOPPING=1", f"STATUS=stopping, {chat.clients} clients")
+    starter.stopping(chat.clients)
     chat.leave()
     if unready_seconds:
         assert chat.ended is not None
@@ -201,16 +258,3 @@ def _ssl_context(config: Config) -> ssl.SSLContext | None:
     except OSError as error:
         raise StartError(f"{file} (server.tls_certificate, tls_key) cannot be read: {error.strerror}") from None
     return context
-
-
-def _announce(config: Config, ports: Sequence[int]) -> None:
-    """Say where to go, on standard output: it is for people, not for the log."""
-    tls = "s" if config.server.tls_certificate else ""
-    host = config.server.host if config.server.host not in ("", "0.0.0.0", "::", "localhost") else "127.0.0.1"
-    host = f"[{host}]" if ":" in host else host
-    print(f"aiochat is at  http{tls}://{host}:{ports[0]}/  in a browser")
-    print(f"or in a shell  wscat -c ws{tls}://{host}:{ports[0]}{config.server.path}")
-    for port in ports[1:]:
-        print(f"its metrics at http{tls}://{host}:{port}/metrics")
-    print(f"its data is    {data_path(config)}")
-    sys.stdout.flush()

@@ -14,6 +14,7 @@ from aiochat.names import room_pattern
 from aiochat.origins import allowed_origin
 
 SQLITE: Final = "sqlite:///"
+_LAST_PORT: Final = 65535
 _SECRET_CHARACTERS: Final = 16
 
 
@@ -84,6 +85,7 @@ class Server(Section):
     port: Annotated[int, Field(ge=0, le=65535)]
     internal_port: Annotated[int, Field(ge=0, le=65535)]
     path: Annotated[str, AfterValidator(_url_path)]
+    workers: Annotated[int, Field(ge=1, le=256)]
     tls_certificate: str
     tls_key: str
     trusted_proxies: Annotated[
@@ -219,6 +221,24 @@ class Logging(Section):
     level: Literal["debug", "info", "warning", "error"]
     connections: bool
     lag_seconds: PositiveDuration
+
+
+def check_workers(server: Server, store: Store) -> None:
+    last_port = server.internal_port + server.workers - 1
+    if server.internal_port and server.internal_port <= server.port <= last_port:
+        raise ValueError(f"server.internal_port: got {server.port}, takes another port than server.port, or 0")
+    if server.workers == 1:
+        return
+    if store.url.startswith(("memory:", "sqlite:")):
+        raise ValueError(
+            f"server.workers: got {server.workers}, takes 1 with store.url {store.url!r}, which one process has to"
+            " itself; with redis:// many processes are one chat"
+        )
+    if server.internal_port and last_port > _LAST_PORT:
+        raise ValueError(
+            f"server.internal_port: got {server.internal_port}, takes {_LAST_PORT - server.workers + 1} or less: of"
+            f" {server.workers} workers the first has this one, and each other the next"
+        )
 
 
 def check_admin_token(token: str) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 CHECKOUT = Path(__file__).parent.parent
 TARGETS = [
-    *("help", "run", "chat", "test", "test-faults", "lint", "audit", "format"),
+    *("help", "run", "run-cluster", "chat", "test", "test-faults", "lint", "audit", "format"),
     *("protocol", "loadtest", "bench", "profile", "lock", "wheel", "parts", "clean"),
 ]
 PIN = re.compile(r"(?P<name>[a-z0-9-]+)==[0-9][0-9a-z.]*( ; [a-z_]+ (==|!=|<) '[A-Za-z0-9.]+')?")
