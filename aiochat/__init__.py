@@ -3,7 +3,8 @@
     socket -> frames -> codec -> hub inbox -> HUB turn -> room log -> fan-out -> outbox -> socket
 
     cli           the `aiochat` command; remote/: what it asks of a running server; durations: 1h, 15m
-    serve         one process: signals, listener, logging; proxies: whom a request is from; systemd
+    serve         one process: signals, listener, logging; proxies: whom a request is from; systemd; announcement
+    workers/      several of them on one port: their parent, and what it shares with them
     handshakes    the connections that are no WebSocket (yet)
     app           builds the chat into an aiohttp application: start, drain, stop
     handlers      HTTP: the upgrade and health; admission, origins: who may come in; assets: the page and its files
