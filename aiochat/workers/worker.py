@@ -100,7 +100,7 @@ class Worker:
                 env={**kept, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
                 start_new_session=True,  # an interrupt from the terminal is for the parent, which passes it on
             )
-        except OSError:
+        except BaseException:
             ours.close()
             raise
         finally:
