@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,9 @@ from aiochat.workers.sockets import Sockets
 from aiochat.workers.worker import HANGS_AFTER, Worker
 from tests import redis_server
 from tests.programs import Program, program
-from tests.raw import needs_proc
 from tests.servers import Server, environment, free_port, running
 
-pytestmark = needs_proc
-
+needs_spreading = pytest.mark.skipif(sys.platform != "linux", reason="only Linux spreads connections over workers")
 TRIES = 40  # connections, of which each may come to either of two workers
 REDIS = "redis://127.0.0.1:6379/0"  # named, and not connected to
 
@@ -53,6 +51,15 @@ async def one_on_each(server: Server) -> AsyncIterator[dict[int, Program]]:
         yield found
 
 
+def two_free_ports() -> int:
+    """The first of two, one after the other."""
+    while True:
+        first = free_port()
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", first + 1))
+            return first
+
+
 async def pids(server: Server) -> dict[int, int]:
     """Of the workers, by their numbers: the latest that were ready."""
     await server.logged("worker_ready", 2)
@@ -64,6 +71,7 @@ async def gone(processes: list[psutil.Process]) -> None:
     await asyncio.to_thread(psutil.wait_procs, processes)
 
 
+@needs_spreading
 async def test_clients_of_two_workers_are_in_one_room() -> None:
     """What one says the other hears, at the offset that both are told, through Redis."""
     async with workers() as server, one_on_each(server) as clients:
@@ -74,6 +82,7 @@ async def test_clients_of_two_workers_are_in_one_room() -> None:
             assert (answer.status, "server.internal_port" in await answer.text()) == (403, True)
 
 
+@needs_spreading
 async def test_a_worker_that_is_killed_is_started_again() -> None:
     """Nobody who comes meanwhile is refused, and the clients of the other one notice nothing."""
     async with workers() as server, one_on_each(server) as clients:
@@ -86,12 +95,13 @@ async def test_a_worker_that_is_killed_is_started_again() -> None:
             assert (await clients[2].next("message", text="back"))["offset"] == ack["offset"]
 
 
+@needs_spreading
 async def test_a_stop_is_passed_on_and_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """systemd hears when all are ready, each has its metrics, everybody is told to come back, and nothing is left."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(f"{tmp_path}/notify")
         monkeypatch.setenv("NOTIFY_SOCKET", f"{tmp_path}/notify")
-        first = free_port()
+        first = two_free_ports()
         async with workers(**{"server.internal_port": first}) as server, one_on_each(server) as clients:
             assert systemd.recv(100) == b"READY=1"
             async with aiohttp.ClientSession() as session:
@@ -107,7 +117,8 @@ async def test_a_stop_is_passed_on_and_waited_for(tmp_path: Path, monkeypatch: p
 
 def test_what_is_wrong_is_said_once() -> None:
     """Not by each worker: the line is the same as with one."""
-    settings = {"server.workers": 4, "server.port": 0, "store.url": "unix:///nowhere", "logging.level": "error"}
+    settings = {"server.workers": 4, "server.port": 0, "store.url": "unix:///nowhere", "store.wait_seconds": 0.1}
+    settings["logging.level"] = "error"
     command = (sys.executable, "-m", "aiochat", "serve")
     result = subprocess.run(command, env=environment(settings), capture_output=True, text=True, check=False)
     (line,) = result.stderr.splitlines()
@@ -191,6 +202,7 @@ async def test_a_worker_that_hangs_is_killed() -> None:
 
 
 @pytest.mark.faults
+@needs_spreading
 async def test_a_worker_that_dies_again_and_again_ends_the_chat() -> None:
     """The other one is drained, and the last line says which one, how often and of what."""
     async with workers() as server, one_on_each(server) as clients:
@@ -204,6 +216,7 @@ async def test_a_worker_that_dies_again_and_again_ends_the_chat() -> None:
 
 
 @pytest.mark.faults
+@needs_spreading
 async def test_workers_do_not_outlive_their_parent() -> None:
     """It is killed: they drain, and go."""
     async with workers() as server, one_on_each(server) as clients:
@@ -241,6 +254,7 @@ async def test_a_worker_that_dies_during_the_stop_stays_dead() -> None:
 
 
 @pytest.mark.faults
+@pytest.mark.skipif(redis_server.PROGRAM is None, reason="needs redis-server")
 async def test_a_cluster_of_a_checkout_leaves_nothing_behind(tmp_path: Path) -> None:
     """What `make run-cluster` runs: after an interrupt, as from a terminal, all are gone, and what was said is kept."""
     checkout = Path(__file__).parent.parent
