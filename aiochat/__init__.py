@@ -3,38 +3,30 @@
     socket -> frames -> codec -> hub inbox -> HUB turn -> room log -> fan-out -> outbox -> socket
 
     cli           the `aiochat` command; remote/: what it asks of a running server; durations: 1h, 15m
-    serve         one process: signals, listener, logging; proxies: whom a request is from; systemd; announcement
+    serve         one process: signals, listener, logging; announcement: where it is
     workers/      several of them on one port: their parent, and what it shares with them
-    handshakes    the connections that are no WebSocket (yet)
     app           builds the chat into an aiohttp application: start, drain, stop
-    handlers      HTTP: the upgrade and health; admission, origins: who may come in; assets: the page and its files
-    health        alive? ready?  metrics: for Prometheus  supervision: what must not die
+    http/         handlers: the upgrade; admission and origins: who may come in; the page, health, proxies, request ids
+    auth/         who somebody is and what it may do: access tokens and their keys, rights, rules of rooms, sessions
+    limits/       what one client may use: budgets and shares, strikes, bans
+    hooks/        the functions of the embedding application, and what waits for them; publishing: what it says itself
+    api/          the HTTP API, and what it does to the chat
     connections   what all upgraded sockets share
     takeover      of the socket, from aiohttp; connection: one upgraded socket: bytes in, batches out, close
-    keepalive     one timer for all connections; lag: how late it comes
+    keepalive     one timer for all connections
     hub           the one coroutine that owns rooms and clients
     inbox         what waits for the next turn; commands: what each command does in it
-    guard         rates, strikes and bans; shares: what clients of a user or an address have together; tally: in the log
     joining       how a client comes into a room and catches up; greeting: how its session begins and goes on
-    hooks         what the embedding application decides; onconnect: who comes in; application: what the hub asks it
-    hookqueue     what waits for its answers; verdicts: what it made of messages that are said again
-    publishing    what it says itself
-    api/          the HTTP API; administration: what it does to the chat; requests: the id of each request
     logqueue      what waits for the room log; fanout: what it answers, to everybody
-    following     which rooms this node hears of, in a log that it shares with others
-    room  client  state only, no sockets; tail: the newest entries of a room; presence: who came and went
-    tokens        who the access token says a client is; keys: what it is checked with; minting: `aiochat token`
-    rules         what holds in each room; access: the end of a token, and its refresh
-    sessions      the signed tokens to resume with
-    roomlog/      what was said: the contract and its engines
-    directory/    who is where: the names taken in each room
-    cluster/      who is where over many nodes; listing: who and what is on this one
-    codecs/       bytes to commands, events to bytes
+    room  client  state only, no sockets; tail: the newest entries of a room; presence: who came and went; listing
+    roomlog/      what was said: the contract and its engines; following: what comes of a log that nodes share
+    directory/    who is where: the names taken in each room; cluster/: all of it, over many nodes
+    codecs/       bytes to commands, events to bytes; frames: of a WebSocket; names: which are allowed
     batches       events to bytes for one write; outbox: what goes out to one client, within bounds
-    frames  names  limits  addresses  identity   WebSocket frames; what names are allowed; budgets; who a client is
     messages/     commands and events: frozen structs, nothing else; schema: their description for docs/protocol.md
-    config  settings  memory  logs  counts  errors
-    sdk/          the Python client; terminal: `aiochat chat`, on it
+    config  settings  memory  errors
+    monitoring/   metrics, log, lag, supervision
+    sdk/          the Python client; terminal/: `aiochat chat`, on it
     loadtest/     the load generator and its report
     web/          the browser page
 
@@ -47,11 +39,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from aiochat.app import Chat, setup
+    from aiochat.auth.identity import Identity
     from aiochat.config import Config, load
     from aiochat.errors import ConfigError, Reply, StartError
-    from aiochat.hooks import ClientInfo, Hooks, Publication, Refused
-    from aiochat.identity import Identity
-    from aiochat.onconnect import IDENTITY
+    from aiochat.hooks.onconnect import IDENTITY
+    from aiochat.hooks.registry import ClientInfo, Hooks, Publication, Refused
     from aiochat.sdk import connect
 
 __version__ = "0.1.0"
@@ -77,13 +69,13 @@ __all__ = [
 _HOMES = {
     "Chat": "app",
     "Config": "config",
-    "ClientInfo": "hooks",
+    "ClientInfo": "hooks.registry",
     "ConfigError": "errors",
-    "Hooks": "hooks",
-    "IDENTITY": "onconnect",
-    "Identity": "identity",
-    "Publication": "hooks",
-    "Refused": "hooks",
+    "Hooks": "hooks.registry",
+    "IDENTITY": "hooks.onconnect",
+    "Identity": "auth.identity",
+    "Publication": "hooks.registry",
+    "Refused": "hooks.registry",
     "Reply": "errors",
     "StartError": "errors",
     "connect": "sdk",

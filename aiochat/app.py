@@ -12,17 +12,17 @@ from aiochat.config import Config, load
 from aiochat.connections import Connections
 from aiochat.directory import LocalDirectory
 from aiochat.errors import Close, ConfigError, unavailable
-from aiochat.handlers import Handlers
-from aiochat.health import Health
-from aiochat.hooks import Hooks
+from aiochat.hooks.registry import Hooks
+from aiochat.http.handlers import Handlers
+from aiochat.http.health import Health
+from aiochat.http.origins import ANY
+from aiochat.http.request_ids import identified
 from aiochat.hub import Hub
-from aiochat.metrics import Metrics, metrics_route
+from aiochat.monitoring.metrics import Metrics, metrics_route
+from aiochat.monitoring.supervision import Supervision
 from aiochat.names import room_name
-from aiochat.origins import ANY
-from aiochat.requests import identified
 from aiochat.roomlog import RoomLog
 from aiochat.roomlog.engines import make_log
-from aiochat.supervision import Supervision
 from aiochat.takeover import check_contract
 
 _logger: structlog.stdlib.BoundLogger = structlog.get_logger()

@@ -130,7 +130,7 @@ def _remote(parsed: argparse.Namespace) -> int:
 
 
 def _token(parsed: argparse.Namespace) -> int:
-    from aiochat.minting import mint
+    from aiochat.auth.minting import mint
 
     print(mint(parsed))
     return 0

@@ -4,10 +4,10 @@ import random
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from aiochat.auth.identity import Identity
 from aiochat.codecs import Codec
 from aiochat.errors import Reply
-from aiochat.identity import Identity
-from aiochat.limits import Budget, Joint, Strikes
+from aiochat.limits.budgets import Budget, Joint, Strikes
 from aiochat.messages import Command, Event
 from aiochat.outbox import Outbox
 

@@ -6,12 +6,13 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
-from aiochat.application import unknown_method
+from aiochat.auth.identity import ANY_ROOM
+from aiochat.auth.rules import OPEN, check_publish, may_join
 from aiochat.client import Client
 from aiochat.cluster import Cluster
 from aiochat.errors import Close, Reply, StoreError, no_such_client, unavailable
-from aiochat.hooks import Publication
-from aiochat.identity import ANY_ROOM
+from aiochat.hooks.application import unknown_method
+from aiochat.hooks.registry import Publication
 from aiochat.joining import PAGE_ENTRIES, Coming, depart, enter, has_more, read
 from aiochat.messages import (
     HERE,
@@ -46,7 +47,6 @@ from aiochat.messages import (
 from aiochat.names import GUEST, display_name, room_name
 from aiochat.room import Room
 from aiochat.roomlog import Draft, Page, content_bytes
-from aiochat.rules import OPEN, check_publish, may_join
 
 if TYPE_CHECKING:
     from aiochat.hub import Hub

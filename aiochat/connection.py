@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Final
 import structlog
 from aiohttp.http import WebSocketError, WebSocketReader
 
+from aiochat.auth.identity import Identity
 from aiochat.client import Client, random_id
 from aiochat.codecs import Codec
 from aiochat.errors import Close, Disconnect, Reply
 from aiochat.frames import may_be_received
-from aiochat.identity import Identity
-from aiochat.limits import Budget, Joint
+from aiochat.limits.budgets import Budget, Joint
 from aiochat.messages import Goodbye
 from aiochat.outbox import Outbox
 

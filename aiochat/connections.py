@@ -13,12 +13,12 @@ from aiochat.codecs import CODECS
 from aiochat.config import Config
 from aiochat.config import Socket as SocketSettings
 from aiochat.connection import Connection
-from aiochat.counts import Counts
 from aiochat.errors import Close
 from aiochat.hub import Hub
 from aiochat.keepalive import Keepalive
-from aiochat.lag import Lag
 from aiochat.memory import give_back
+from aiochat.monitoring.counts import Counts
+from aiochat.monitoring.lag import Lag
 from aiochat.outbox import Backlog
 from aiochat.takeover import Inlet
 

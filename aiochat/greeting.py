@@ -4,16 +4,16 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
 from aiochat import __version__
-from aiochat.access import valid_ms
+from aiochat.auth.access import valid_ms
+from aiochat.auth.sessions import Claims, Sessions
 from aiochat.client import Client
 from aiochat.config import Config
-from aiochat.counts import Counts
 from aiochat.errors import Close, Reply
 from aiochat.joining import PAGE_ENTRIES, Coming, depart, enter
 from aiochat.messages import Join, Left, Limits, Position, Resume, Resumed, Session, Welcome
+from aiochat.monitoring.counts import Counts
 from aiochat.names import room_name
 from aiochat.roomlog import PAGE_BYTES
-from aiochat.sessions import Claims, Sessions
 
 if TYPE_CHECKING:
     from aiochat.hub import Hub

@@ -11,31 +11,31 @@ from functools import partial
 
 import structlog
 
-from aiochat.access import Access
-from aiochat.application import Application
+from aiochat.auth.access import Access
+from aiochat.auth.rules import Rules
 from aiochat.batches import event_batches
 from aiochat.client import Client
 from aiochat.cluster import Cluster
 from aiochat.commands import COMMANDS, cost_of
 from aiochat.config import Config
-from aiochat.counts import Counts
 from aiochat.directory import Directory
 from aiochat.errors import REPLIES, Close, Reply
 from aiochat.fanout import FanOut
 from aiochat.following import Following
 from aiochat.greeting import Greeter
-from aiochat.guard import Guard
-from aiochat.hookqueue import HookQueue
-from aiochat.hooks import Hooks
+from aiochat.hooks.application import Application
+from aiochat.hooks.queue import HookQueue
+from aiochat.hooks.registry import Hooks
 from aiochat.inbox import Inbox
 from aiochat.joining import Coming, Entrance, depart, enter
+from aiochat.limits.guard import Guard
 from aiochat.logqueue import LogQueue
 from aiochat.messages import Command, Error, Event, Join, Left, Sender
+from aiochat.monitoring.counts import Counts
 from aiochat.presence import PresenceBoard
 from aiochat.publishing import Publishing
 from aiochat.room import Room
 from aiochat.roomlog import RoomLog
-from aiochat.rules import Rules
 from aiochat.tail import Tails
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger()

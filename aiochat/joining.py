@@ -10,12 +10,12 @@ from functools import partial
 from itertools import takewhile
 from typing import TYPE_CHECKING, Final
 
+from aiochat.auth.rules import check_join
 from aiochat.client import Client
 from aiochat.errors import Reply, StoreError, unavailable
 from aiochat.messages import Command, Entry, Gap, Joined, Left, Position, Sender
 from aiochat.room import Room
 from aiochat.roomlog import PAGE_BYTES, Page
-from aiochat.rules import check_join
 from aiochat.tail import entry_bytes, first_page
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from typing import Final, Protocol
 import structlog
 
 from aiochat import config
-from aiochat.lag import Lag
+from aiochat.monitoring.lag import Lag
 
 GRACE_SECONDS: Final = 2.0  # between our Close and the end of the connection
 _MAX_TICK_SECONDS: Final = 0.25

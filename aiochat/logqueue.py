@@ -14,8 +14,8 @@ import structlog
 from msgspec.structs import replace
 
 from aiochat.config import Store
-from aiochat.counts import Counts, Histogram
 from aiochat.errors import StoreError, unavailable
+from aiochat.monitoring.counts import Counts, Histogram
 from aiochat.room import Room
 from aiochat.roomlog import Appended, Deleted, Draft, Page, RoomLog
 

@@ -6,14 +6,14 @@ Measured on CPython 3.11, 64 bits. Not counted: the kernel's buffers, TLS, and, 
 import ctypes
 from typing import Final
 
-from aiochat.bans import MAX_BANS
 from aiochat.config import Config
-from aiochat.handshakes import HEAD_BYTES
+from aiochat.http.handshakes import HEAD_BYTES
 from aiochat.joining import PAGE_ENTRIES
+from aiochat.limits.bans import MAX_BANS
+from aiochat.limits.shares import Sharing
 from aiochat.presence import MAX_ABSENT
 from aiochat.roomlog import PAGE_BYTES
 from aiochat.roomlog.urls import SCHEMES
-from aiochat.shares import Sharing
 
 _PROCESS_BYTES: Final = 96 << 20  # 54 to 63 MiB at the start, pages on their way from the log, what the allocator keeps
 _CLIENT_BYTES: Final = 8 << 10  # 2.2 to 2.5 kB, 3.6 once it has spoken, its session 0.2, and its budgets

@@ -10,8 +10,8 @@ from typing import Final, Protocol
 
 from aiochat import frames
 from aiochat.config import Queue
-from aiochat.counts import Counts
 from aiochat.errors import Close
+from aiochat.monitoring.counts import Counts
 
 BATCH_BYTES: Final = 160  # what a queued batch costs beside its data: measured 145, and its place in a queue
 GRACEFUL: Final = frozenset((1000, 1001, 1012, 4003)) | frozenset(range(4401, 4430))

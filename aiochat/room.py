@@ -4,13 +4,13 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Final
 
+from aiochat.auth.rules import OPEN
 from aiochat.client import Client
 from aiochat.codecs import Codec
 from aiochat.config import RoomRule
 from aiochat.messages import Sender
 from aiochat.outbox import Batch, Outbox
 from aiochat.roomlog import Draft
-from aiochat.rules import OPEN
 
 WRITES_PER_SLICE: Final = 1000
 

@@ -15,17 +15,17 @@ from typing import Any, Protocol
 import structlog
 from aiohttp import web
 
-from aiochat import logs
 from aiochat.announcement import announce
 from aiochat.app import Chat, setup
 from aiochat.config import Config
 from aiochat.errors import Ended, StartError
-from aiochat.handshakes import Handshakes
-from aiochat.limits import raise_descriptor_limit
-from aiochat.proxies import Proxies
-from aiochat.requests import identify
-from aiochat.supervision import still_open
-from aiochat.systemd import Systemd
+from aiochat.http.handshakes import Handshakes
+from aiochat.http.proxies import Proxies
+from aiochat.http.request_ids import identify
+from aiochat.limits.budgets import raise_descriptor_limit
+from aiochat.monitoring import logs
+from aiochat.monitoring.supervision import still_open
+from aiochat.monitoring.systemd import Systemd
 
 _BACKLOG = 1024
 _LEAST_HTTP = 64  # connections to a port that are no WebSocket, out of limits.RESERVED_DESCRIPTORS

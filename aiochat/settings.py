@@ -10,8 +10,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_settings import NoDecode
 
 from aiochat.errors import Reply
+from aiochat.http.origins import allowed_origin
 from aiochat.names import room_pattern
-from aiochat.origins import allowed_origin
 
 SQLITE: Final = "sqlite:///"
 _LAST_PORT: Final = 65535

@@ -14,11 +14,11 @@ from aiohttp._websocket.reader import WebSocketDataQueue
 from aiohttp.http import WebSocketReader
 from aiohttp.web_protocol import RequestHandler
 
-from aiochat.admission import Admitted, Refusal
+from aiochat.auth.identity import ANYBODY
 from aiochat.codecs import Codec
 from aiochat.connection import Connection
 from aiochat.errors import Close, StartError
-from aiochat.identity import ANYBODY
+from aiochat.http.admission import Admitted, Refusal
 
 if TYPE_CHECKING:
     from aiochat.connections import Connections

@@ -7,13 +7,13 @@ left is our own work.
 import asyncio
 import time
 
+from aiochat.auth.identity import ANYBODY
 from aiochat.codecs import CODECS
 from aiochat.config import load
 from aiochat.connection import Connection
 from aiochat.connections import Connections
 from aiochat.directory import LocalDirectory
 from aiochat.hub import Hub
-from aiochat.identity import ANYBODY
 from aiochat.loadtest.server import CONFIG
 from aiochat.roomlog.engines import make_log
 

@@ -10,11 +10,11 @@ from typing import Any, Final
 from aiohttp import web
 
 import aiochat
-from aiochat.admission import Admitted
+from aiochat.auth.identity import ANYBODY
 from aiochat.client import Client
 from aiochat.errors import Close, Disconnect, Reply
 from aiochat.frames import BINARY, TEXT, frame
-from aiochat.identity import ANYBODY
+from aiochat.http.admission import Admitted
 from aiochat.inbox import Inbox
 from aiochat.messages import Command, Entry, Event
 from aiochat.outbox import Batch

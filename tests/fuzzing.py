@@ -9,13 +9,13 @@ from typing import Any, Final, NamedTuple
 import msgpack  # type: ignore[import-untyped]
 import msgspec
 
+from aiochat.auth.identity import ANYBODY
 from aiochat.codecs import CODECS
 from aiochat.config import Config
 from aiochat.connection import Connection
 from aiochat.connections import Connections
 from aiochat.directory import LocalDirectory
 from aiochat.hub import Hub
-from aiochat.identity import ANYBODY
 from aiochat.messages import Publish
 from aiochat.roomlog.engines import make_log
 from tests import wire

@@ -7,14 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
+from aiochat.auth.identity import Identity
 from aiochat.client import Client
 from aiochat.codecs import CODECS
 from aiochat.config import Config, load
 from aiochat.directory import LocalDirectory
 from aiochat.errors import Close, StoreError
-from aiochat.hooks import Hooks
+from aiochat.hooks.registry import Hooks
 from aiochat.hub import Hub
-from aiochat.identity import Identity
 from aiochat.outbox import Backlog, Outbox
 from aiochat.roomlog import Answer, Appended, Deleted, Draft, Page, RoomLog
 from aiochat.roomlog.memory import MemoryLog

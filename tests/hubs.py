@@ -7,6 +7,7 @@ from typing import Any, Final, Union
 import msgspec
 
 from aiochat import messages as m
+from aiochat.auth.identity import Identity
 from aiochat.client import Client
 from aiochat.codecs import DEFAULT_CODEC, Codec
 from aiochat.config import load
@@ -14,7 +15,6 @@ from aiochat.directory import LocalDirectory
 from aiochat.errors import Close, Reply, StoreError
 from aiochat.frames import text_frames
 from aiochat.hub import Hub
-from aiochat.identity import Identity
 from aiochat.outbox import Backlog, Outbox
 from aiochat.roomlog import RoomLog
 from aiochat.roomlog.engines import make_log

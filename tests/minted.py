@@ -14,10 +14,10 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
+from aiochat.auth.identity import LEEWAY_SECONDS
+from aiochat.auth.keys import make_keys
+from aiochat.auth.tokens import Tokens
 from aiochat.config import Security, load
-from aiochat.identity import LEEWAY_SECONDS
-from aiochat.keys import make_keys
-from aiochat.tokens import Tokens
 
 SECRET: Final = "a shared secret of more than thirty-two bytes"
 # Of a server that takes the tokens of `minted`.

@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple, Self
 
 import pytest
 
-from aiochat.limits import raise_descriptor_limit
+from aiochat.limits.budgets import raise_descriptor_limit
 from tests.servers import Server
 
 CONTINUATION: Final = 0x0

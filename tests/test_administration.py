@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aiochat import messages as m
-from aiochat.administration import Administration
+from aiochat.api.administration import Administration
+from aiochat.auth.identity import Identity
 from aiochat.errors import Close, Reply, StoreError
-from aiochat.identity import Identity
 from aiochat.listing import page_of
 from tests.hubs import MANY_ROOMS, UNLIMITED, Chat, Peer, SlowChat
 
@@ -59,7 +59,7 @@ async def test_a_deletion_takes_its_place_among_the_messages() -> None:
 async def test_a_deletion_that_is_late_still_tells_the_members(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever asked for it was told `unavailable`; they must learn that offsets begin anew."""
     chat = SlowChat(store={"wait_seconds": 0.01})
-    monkeypatch.setattr("aiochat.administration._EXTRA_SECONDS", 0.0)
+    monkeypatch.setattr("aiochat.api.administration._EXTRA_SECONDS", 0.0)
     chat.log.fill("lobby", 2)
     alice = await chat.come(codec=MANY_ROOMS)
     deleting = await asked(chat, Administration(chat.hub).delete_room("lobby"))

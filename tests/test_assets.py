@@ -13,7 +13,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from yarl import URL
 
 import aiochat
-from aiochat.assets import Assets
+from aiochat.http.assets import Assets
 from tests.servers import Server
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

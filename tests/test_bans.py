@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiochat import bans as module
-from aiochat.bans import Ban, Bans
+from aiochat.auth.identity import Identity
 from aiochat.config import load
 from aiochat.errors import Reply, StoreError
-from aiochat.identity import Identity
+from aiochat.limits import bans as module
+from aiochat.limits.bans import Ban, Bans
 from aiochat.roomlog import Answer
 from aiochat.roomlog.memory import MemoryLog
 from tests.hubs import Chat
@@ -66,7 +66,7 @@ def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
 
     def move(seconds: float) -> None:
         now = time.time() + seconds
-        monkeypatch.setattr("aiochat.bans.time.time", lambda: now)
+        monkeypatch.setattr("aiochat.limits.bans.time.time", lambda: now)
 
     return move
 

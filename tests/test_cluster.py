@@ -9,10 +9,10 @@ import pytest
 import redis
 
 from aiochat import messages as m
-from aiochat.administration import Administration
+from aiochat.api.administration import Administration
+from aiochat.auth.identity import Identity
 from aiochat.cluster import nodes as nodes_
 from aiochat.errors import Close, Reply
-from aiochat.identity import Identity
 from tests import nodes, redis_server
 from tests.hubs import MANY_ROOMS, ONE_ROOM, Peer
 from tests.nodes import Node

@@ -23,7 +23,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 import aiochat
 from aiochat.config import Config, load
-from aiochat.limits import RESERVED_DESCRIPTORS
+from aiochat.limits.budgets import RESERVED_DESCRIPTORS
 from tests.raw import until
 from tests.servers import Server, free_port, running
 from tests.sockets import asked

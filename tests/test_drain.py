@@ -15,7 +15,7 @@ import pytest
 from aiochat.config import load
 from aiochat.connections import Connections
 from aiochat.errors import Close
-from aiochat.systemd import Systemd
+from aiochat.monitoring.systemd import Systemd
 from tests.hubs import QUIET, Chat
 from tests.programs import program
 from tests.raw import TINY, UNLIMITED, joined, needs_proc, until

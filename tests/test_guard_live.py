@@ -10,8 +10,8 @@ from aiohttp.test_utils import BaseTestServer, TestServer
 from structlog.testing import capture_logs
 
 import aiochat
-from aiochat.bans import Bans
 from aiochat.config import load
+from aiochat.limits.bans import Bans
 from tests.hubs import QUIET
 from tests.raw import until
 from tests.servers import talking

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from aiochat.handshakes import HEAD_BYTES, Handshakes
+from aiochat.http.handshakes import HEAD_BYTES, Handshakes
 from tests.raw import handshake
 from tests.servers import running, talking
 from tests.sockets import connected

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 import aiochat
 from aiochat.errors import Close
-from aiochat.verdicts import Verdicts
+from aiochat.hooks.verdicts import Verdicts
 from tests.hub_programs import Clock, HubProgram, ProgramChat
 from tests.programs import Event
 

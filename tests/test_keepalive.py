@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from aiochat import keepalive as module
 from aiochat.config import Keepalive as Settings
 from aiochat.keepalive import GRACE_SECONDS, Keepalive
-from aiochat.lag import Lag
+from aiochat.monitoring.lag import Lag
 
 INTERVAL, SILENCE, GRACE, SECOND = 100, 180, 8, 4  # in ticks of a quarter second
 

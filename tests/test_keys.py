@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from aiochat.auth.keys import FRESH_SECONDS, RETRY_SECONDS, STALE_SECONDS, KeySet
 from aiochat.errors import Reply
-from aiochat.keys import FRESH_SECONDS, RETRY_SECONDS, STALE_SECONDS, KeySet
 from tests.minted import Provider, jwk, minted, private_key, provider, tokens
 
 ALGORITHMS = ("RS256", "ES256", "EdDSA")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiochat.limits import Budget, Strikes, raise_descriptor_limit
+from aiochat.limits.budgets import Budget, Strikes, raise_descriptor_limit
 
 costs = st.sampled_from([1, 10])
 pauses = st.floats(0, 20)

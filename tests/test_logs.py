@@ -13,8 +13,8 @@ import pytest
 import structlog
 from aiohttp.http_exceptions import BadHttpMessage
 
-from aiochat import logs
 from aiochat.config import Logging
+from aiochat.monitoring import logs
 from tests.raw import Raw
 from tests.servers import running
 
@@ -101,7 +101,7 @@ def test_nothing_in_a_line_drives_a_terminal(set_up: SetUp, capsys: pytest.Captu
     """Neither a value nor the text of an error; a C1 control alone is as good as an escape and a bracket."""
     set_up(style)
     driving = "a\x1b[2Jb\x9bc\u202ed"
-    structlog.get_logger("aiochat.bans").info("banned", user=driving)
+    structlog.get_logger("aiochat.limits.bans").info("banned", user=driving)
     try:
         raise ValueError(driving)
     except ValueError:

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from aiochat.auth.identity import ANYBODY, Identity
 from aiochat.codecs import DEFAULT_CODEC
 from aiochat.connection import Connection
 from aiochat.connections import Connections
-from aiochat.identity import ANYBODY, Identity
 from tests.hubs import Chat
 from tests.raw import CONTINUATION, PING, masked
 

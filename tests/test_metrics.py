@@ -13,8 +13,8 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 
 import aiochat
 from aiochat.config import Queue, load
-from aiochat.counts import Counts, Histogram
 from aiochat.errors import StoreError
+from aiochat.monitoring.counts import Counts, Histogram
 from aiochat.outbox import Backlog
 from tests.hubs import QUIET, Chat, SlowChat
 from tests.outboxes import LIMITS, Side, line

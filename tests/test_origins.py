@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 import aiochat
 from aiochat.config import load
 from aiochat.errors import ConfigError
-from aiochat.origins import Origins, parse_origin
+from aiochat.http.origins import Origins, parse_origin
 from tests.hubs import QUIET
 
 SAME = Origins(["same-origin"])

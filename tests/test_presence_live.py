@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from aiochat.identity import Identity
+from aiochat.auth.identity import Identity
 from tests.hub_programs import Clock, HubProgram, ProgramChat
 from tests.programs import JSON, MSGPACK, program
 from tests.servers import running, talking

@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 
 from aiochat.config import load
 from aiochat.errors import ConfigError
-from aiochat.proxies import Proxies
+from aiochat.http.proxies import Proxies
 from tests.raw import Raw
 from tests.servers import Server, running
 from tests.sockets import asked, handshake, wired

@@ -13,9 +13,9 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 import aiochat
-from aiochat import health
 from aiochat.config import Config, load
 from aiochat.errors import StoreError
+from aiochat.http import health
 from aiochat.hub import Hub
 from aiochat.roomlog import Answer, Appended, Draft
 from tests.fakes import SlowLog

@@ -11,7 +11,7 @@ from aiohttp.test_utils import BaseTestServer, TestServer
 
 import aiochat
 from aiochat.config import load
-from aiochat.requests import REQUEST_ID, identified
+from aiochat.http.request_ids import REQUEST_ID, identified
 from tests.apis import TOKEN
 from tests.hubs import QUIET
 from tests.servers import Server

@@ -47,7 +47,7 @@ async def test_a_changed_token_is_foreign(chat: ProgramChat) -> None:
 async def test_an_expired_token_is_a_lost_session(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     """After `history.session_minutes`; a new one comes after half of them."""
     now = [1e9]
-    monkeypatch.setattr("aiochat.sessions.time.time", lambda: now[0])
+    monkeypatch.setattr("aiochat.auth.sessions.time.time", lambda: now[0])
     chat = ProgramChat(clock, history={"session_minutes": 10})
     alice = await chat.come("a", "alice")
     alice.news()

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiochat.identity import LEEWAY_SECONDS, Identity, fits
-from aiochat.tokens import Tokens
+from aiochat.auth.identity import LEEWAY_SECONDS, Identity, fits
+from aiochat.auth.tokens import Tokens
 from tests.hub_programs import Clock, HubProgram, ProgramChat
 from tests.minted import minted, tokens
 from tests.programs import Event

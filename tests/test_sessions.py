@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiochat.sessions import Claims, Sessions
+from aiochat.auth.sessions import Claims, Sessions
 
 SECRET = os.urandom(32)
 
@@ -32,7 +32,7 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """The wall clock of `sessions`."""
     clock = Clock()
-    monkeypatch.setattr("aiochat.sessions.time", clock)
+    monkeypatch.setattr("aiochat.auth.sessions.time", clock)
     return clock
 
 

@@ -6,12 +6,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from aiochat import messages as m
-from aiochat.addresses import source_of
+from aiochat.auth.identity import Identity
 from aiochat.config import load
-from aiochat.identity import Identity
-from aiochat.limits import Budget, Joint
+from aiochat.limits.addresses import source_of
+from aiochat.limits.budgets import Budget, Joint
+from aiochat.limits.shares import Quota, Shares, Sharing
 from aiochat.messages import HERE
-from aiochat.shares import Quota, Shares, Sharing
 from tests.hubs import ONE_ROOM, Chat, Peer
 
 keys = st.sampled_from("abcdef")

@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 
 import aiochat
 from aiochat.config import load
-from aiochat.lag import Lag
+from aiochat.monitoring.lag import Lag
 from aiochat.roomlog.process import WriterProcess
 from aiochat.roomlog.redis.subscription import Subscription
 from tests.hubs import QUIET

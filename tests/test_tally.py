@@ -3,13 +3,13 @@
 import pytest
 from structlog.testing import capture_logs
 
-from aiochat.tally import Tally
+from aiochat.monitoring.tally import Tally
 from tests.raw import until
 
 
 async def test_a_flood_is_a_few_lines_and_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of each kind so many as it says; then how many more there were, once, and it begins anew."""
-    monkeypatch.setattr("aiochat.tally._SECONDS", 0.0)
+    monkeypatch.setattr("aiochat.monitoring.tally._SECONDS", 0.0)
     tally = Tally()
     with capture_logs() as logged:
         for number in range(1000):

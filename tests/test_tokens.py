@@ -11,10 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from aiochat.auth.identity import ANY_ROOM, LEEWAY_SECONDS
+from aiochat.auth.keys import make_keys
+from aiochat.auth.tokens import MAX_CHARACTERS, Tokens
 from aiochat.errors import ConfigError, Reply, StartError
-from aiochat.identity import ANY_ROOM, LEEWAY_SECONDS
-from aiochat.keys import make_keys
-from aiochat.tokens import MAX_CHARACTERS, Tokens
 from tests.minted import SECRET, minted, private_key, private_pem, public_pem, security, tokens
 
 ASYMMETRIC = ("RS256", "ES256", "EdDSA")

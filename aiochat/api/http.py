@@ -10,16 +10,16 @@ import msgspec
 import structlog
 from aiohttp import hdrs, web
 
-from aiochat.administration import Administration
 from aiochat.api import openapi
+from aiochat.api.administration import Administration
 from aiochat.api.operations import NAMES, OPERATIONS, Call, Operation
 from aiochat.api.structs import Body, Failure
 from aiochat.config import Config
 from aiochat.errors import Reply
+from aiochat.http.request_ids import identified, request_id
 from aiochat.hub import Hub
-from aiochat.limits import Budget
+from aiochat.limits.budgets import Budget
 from aiochat.publishing import checked_key
-from aiochat.requests import identified, request_id
 
 _MIN_BODY_BYTES: Final = 4096  # however short messages must be, a ban has room
 _WRONG_TOKENS: Final = (1.0, 50.0)  # a second, and at once, that are answered with 401 and logged

@@ -8,11 +8,11 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta
 
-from aiochat.administration import Administration, MessagePage, RoomState
 from aiochat.api import structs
-from aiochat.bans import Ban
-from aiochat.bans import Bans as BanList
+from aiochat.api.administration import Administration, MessagePage, RoomState
 from aiochat.errors import Reply
+from aiochat.limits.bans import Ban
+from aiochat.limits.bans import Bans as BanList
 from aiochat.listing import page_of
 from aiochat.messages import Offset
 from aiochat.names import room_name

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from aiochat.bans import MAX_REASON, MAX_USER
+from aiochat.limits.bans import MAX_REASON, MAX_USER
 from aiochat.listing import ClientState
 from aiochat.messages import Offset, RoomInfo, Sender
 from aiochat.names import MAX_ROOM_BYTES

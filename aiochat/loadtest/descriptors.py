@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 import msgspec
 import psutil
 
-from aiochat.limits import RESERVED_DESCRIPTORS, raise_descriptor_limit
+from aiochat.limits.budgets import RESERVED_DESCRIPTORS, raise_descriptor_limit
 from aiochat.loadtest.scenario import MOST, CannotRun, Scenario
 
 METER_RESERVE: Final = 100  # of a process of the meter, for all but connections

@@ -12,9 +12,9 @@ from typing import Final
 
 import msgspec
 
-from aiochat import logs
 from aiochat.config import Config
 from aiochat.errors import ConfigError, Ended, StartError
+from aiochat.monitoring import logs
 from aiochat.serve import run
 from aiochat.workers.channel import Begin, Failed, Ready, Report, Turned, line
 

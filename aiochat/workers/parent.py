@@ -11,11 +11,11 @@ from typing import Final
 
 import structlog
 
-from aiochat import logs
 from aiochat.announcement import announce
 from aiochat.config import Config
 from aiochat.errors import Ended, StartError
-from aiochat.systemd import Systemd
+from aiochat.monitoring import logs
+from aiochat.monitoring.systemd import Systemd
 from aiochat.workers.sockets import Sockets
 from aiochat.workers.worker import Worker
 

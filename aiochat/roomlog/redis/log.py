@@ -10,6 +10,7 @@ import structlog
 
 from aiochat.config import Config
 from aiochat.errors import StartError, StoreError
+from aiochat.monitoring.supervision import Supervision
 from aiochat.roomlog import drafts as of
 from aiochat.roomlog.contract import KEPT_BYTES, KEPT_VALUES, Answer, Appended, Arrived, Deleted, Draft, Page, RoomLog
 from aiochat.roomlog.redis import wire
@@ -22,7 +23,6 @@ from aiochat.roomlog.redis.probe import Probe
 from aiochat.roomlog.redis.scripts import SCRIPTS, Calls
 from aiochat.roomlog.redis.subscription import Subscription
 from aiochat.roomlog.urls import address_of
-from aiochat.supervision import Supervision
 
 _FILL_ENTRIES: Final = 300
 _CLOSE_SECONDS: Final = 2.0

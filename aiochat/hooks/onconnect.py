@@ -6,15 +6,15 @@ from typing import Final
 import msgspec
 from aiohttp import web
 
-from aiochat.admission import Refusal
+from aiochat.auth.identity import Granted, Identity
+from aiochat.auth.tokens import MAX_EXPIRES
 from aiochat.config import Hooks as Settings
 from aiochat.errors import Close, Reply
-from aiochat.hookqueue import BadAnswer, log_failure
-from aiochat.hooks import Hooks, Refused
-from aiochat.identity import Granted, Identity
+from aiochat.hooks.queue import BadAnswer, log_failure
+from aiochat.hooks.registry import Hooks, Refused
+from aiochat.http.admission import Refusal
+from aiochat.monitoring.tally import Tally
 from aiochat.names import display_name, fitting_name, room_name, room_pattern
-from aiochat.tally import Tally
-from aiochat.tokens import MAX_EXPIRES
 
 # Under it, the request has what its token says of who it is, if it has one; anybody otherwise.
 IDENTITY: Final = web.RequestKey("aiochat.IDENTITY", Identity)

@@ -11,13 +11,13 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from aiochat import __version__
-from aiochat.addresses import parsed
-from aiochat.counts import Counts, Histogram
+from aiochat.limits.addresses import parsed
+from aiochat.monitoring.counts import Counts, Histogram
 
 if TYPE_CHECKING:
     from aiochat.connections import Connections
-    from aiochat.handlers import Handlers
-    from aiochat.health import Health
+    from aiochat.http.handlers import Handlers
+    from aiochat.http.health import Health
 
 _FORWARDED: Final = (hdrs.FORWARDED, hdrs.X_FORWARDED_FOR, hdrs.VIA, "X-Real-IP")
 

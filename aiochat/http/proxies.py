@@ -11,7 +11,7 @@ import structlog
 from aiohttp import hdrs, web
 from aiohttp_remotes import XForwardedFiltered
 
-from aiochat.origins import parse_origin
+from aiochat.http.origins import parse_origin
 
 _HEADERS: Final = (hdrs.X_FORWARDED_FOR, hdrs.X_FORWARDED_PROTO, hdrs.X_FORWARDED_HOST)
 _REMEMBERED: Final = 100  # proxies that stated what cannot be read, each logged once

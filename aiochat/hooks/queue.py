@@ -17,10 +17,10 @@ from typing import Any, Final
 import msgspec
 
 from aiochat.config import Hooks as Settings
-from aiochat.counts import Counts
 from aiochat.errors import Reply, unavailable
-from aiochat.hooks import Refused
-from aiochat.tally import Tally
+from aiochat.hooks.registry import Refused
+from aiochat.monitoring.counts import Counts
+from aiochat.monitoring.tally import Tally
 
 _END_SECONDS: Final = 1.0  # for who is cancelled at the end
 

@@ -6,17 +6,17 @@ from typing import Final
 import structlog
 from aiohttp import hdrs, web
 
-from aiochat.admission import WEBSOCKET_VERSION, Admission, Admitted, Refusal, offered, without_tokens
-from aiochat.assets import Assets
 from aiochat.codecs import Codec
 from aiochat.config import Config
 from aiochat.connections import Connections
-from aiochat.counts import Counts
 from aiochat.errors import REFUSALS, Close
-from aiochat.health import Health
-from aiochat.hooks import Hooks
-from aiochat.onconnect import OnConnect
-from aiochat.requests import REQUEST_ID, identified, request_id
+from aiochat.hooks.onconnect import OnConnect
+from aiochat.hooks.registry import Hooks
+from aiochat.http.admission import WEBSOCKET_VERSION, Admission, Admitted, Refusal, offered, without_tokens
+from aiochat.http.assets import Assets
+from aiochat.http.health import Health
+from aiochat.http.request_ids import REQUEST_ID, identified, request_id
+from aiochat.monitoring.counts import Counts
 from aiochat.takeover import Upgrade
 
 _FOR_NOW: Final = (429, 503)

@@ -6,19 +6,19 @@ from typing import TYPE_CHECKING, Final
 
 from aiohttp import HttpVersion11, hdrs, web
 
+from aiochat.auth.identity import ANYBODY, Identity
+from aiochat.auth.rules import Rules, check_join
+from aiochat.auth.tokens import BEARER, make_tokens, token_of
 from aiochat.codecs import CODECS, GUEST_CODECS, Codec
 from aiochat.codecs.text import TextCodec
 from aiochat.commands import LOBBY
 from aiochat.config import Config
 from aiochat.errors import Close, Reply
-from aiochat.identity import ANYBODY, Identity
+from aiochat.http.origins import Origins
 from aiochat.names import display_name, room_name
-from aiochat.origins import Origins
-from aiochat.rules import Rules, check_join
-from aiochat.tokens import BEARER, make_tokens, token_of
 
 if TYPE_CHECKING:
-    from aiochat.onconnect import OnConnect
+    from aiochat.hooks.onconnect import OnConnect
 
 WEBSOCKET_VERSION: Final = "13"  # RFC 6455 section 4.4
 _KEY: Final = re.compile(r"[A-Za-z0-9+/]{22}==")  # of 16 bytes

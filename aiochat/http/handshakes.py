@@ -11,8 +11,8 @@ from typing import Any, Final
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from aiochat.addresses import source_of
-from aiochat.tally import Tally
+from aiochat.limits.addresses import source_of
+from aiochat.monitoring.tally import Tally
 
 HEAD_BYTES: Final = 64 << 10  # of a request that is not whole yet; aiohttp alone would take a megabyte of headers
 _HEAD_ENDS: Final = b"\r\n\r\n"

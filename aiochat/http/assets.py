@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from aiohttp import hdrs, web
 
-_WEB: Final = Path(__file__).parent / "web"
+_WEB: Final = Path(__file__).parent.parent / "web"
 _PAGE: Final = "index.html"
 _TYPES: Final = {  # what is not among them is not served
     ".css": "text/css; charset=utf-8",

@@ -13,10 +13,10 @@ import msgspec
 from aiohttp import hdrs, web
 from msgspec import Meta
 
+from aiochat.auth.identity import ANY_ROOM, LEEWAY_SECONDS, Identity
+from aiochat.auth.keys import Keys, key_text, make_keys
 from aiochat.config import Security
 from aiochat.errors import Reply, StartError
-from aiochat.identity import ANY_ROOM, LEEWAY_SECONDS, Identity
-from aiochat.keys import Keys, key_text, make_keys
 from aiochat.names import display_name, fitting_name, room_name, room_pattern
 
 BEARER: Final = "bearer."  # and the token, among the subprotocols: a page can set no header

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
 
-from aiochat.identity import Identity
+from aiochat.auth.identity import Identity
 
 if TYPE_CHECKING:
     from aiohttp import web

@@ -11,8 +11,8 @@ from typing import Final
 import msgspec
 import structlog
 
-from aiochat.addresses import SITE_BITS, parsed
 from aiochat.errors import Reply, StoreError
+from aiochat.limits.addresses import SITE_BITS, parsed
 from aiochat.roomlog import RoomLog
 
 MAX_BANS: Final = 10_000  # one more is refused until one has expired or was lifted

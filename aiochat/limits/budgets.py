@@ -1,4 +1,4 @@
-"""Budgets, strikes and descriptors: what one client and one process may use; what clients share: aiochat.shares."""
+"""Budgets, strikes and descriptors: what one client and one process may use; shares: what clients have together."""
 
 import resource
 from contextlib import suppress

@@ -3,11 +3,11 @@
 import argparse
 import time
 
+from aiochat.auth.keys import read_key
+from aiochat.auth.tokens import identity_from, sign
 from aiochat.config import load
 from aiochat.durations import seconds_of
 from aiochat.errors import ConfigError, Reply, StartError
-from aiochat.keys import read_key
-from aiochat.tokens import identity_from, sign
 
 
 def mint(parsed: argparse.Namespace) -> str:

@@ -107,7 +107,7 @@ class KeySet(Keys):
     def _fetch(self) -> None:
         if self._fetching is None and self._now() - self._tried >= RETRY_SECONDS:
             self._tried = self._now()
-            self._fetching = asyncio.create_task(self._fetch_set(), name="aiochat.keys")
+            self._fetching = asyncio.create_task(self._fetch_set(), name="aiochat.auth.keys")
 
     async def _fetch_set(self) -> None:
         try:

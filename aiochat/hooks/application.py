@@ -13,11 +13,11 @@ import msgspec
 
 from aiochat.client import Client
 from aiochat.errors import Reply
-from aiochat.hookqueue import HookCall, HookQueue
-from aiochat.hooks import ClientInfo, Hooks, Publication
+from aiochat.hooks.queue import HookCall, HookQueue
+from aiochat.hooks.registry import ClientInfo, Hooks, Publication
+from aiochat.hooks.verdicts import Verdicts
 from aiochat.messages import Call, Command, Publish, Result
 from aiochat.publishing import checked_content, copied_data
-from aiochat.verdicts import Verdicts
 
 if TYPE_CHECKING:
     from aiochat.hub import Hub

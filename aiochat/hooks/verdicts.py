@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from aiochat.client import Client
-from aiochat.hooks import Publication
+from aiochat.hooks.registry import Publication
 from aiochat.roomlog import content_bytes
 
 _MAX_VERDICTS: Final = 10_000

@@ -4,7 +4,7 @@ from typing import Final
 
 import structlog
 
-from aiochat.counts import Histogram
+from aiochat.monitoring.counts import Histogram
 
 _BOUNDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)  # seconds
 

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from aiochat.auth.identity import LEEWAY_SECONDS, Granted, Identity
+from aiochat.auth.rules import may_join
+from aiochat.auth.tokens import Tokens
 from aiochat.client import Client
 from aiochat.errors import Close, Reply, unavailable
-from aiochat.identity import LEEWAY_SECONDS, Granted, Identity
 from aiochat.joining import depart
 from aiochat.messages import Left, Refresh, Refreshed
-from aiochat.rules import may_join
-from aiochat.tokens import Tokens
 
 if TYPE_CHECKING:
     from aiochat.hub import Hub

@@ -6,9 +6,9 @@ A client may do what both its identity and the room's rule let it do. The embedd
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from aiochat.auth.identity import Identity, fits
 from aiochat.config import RoomRule
 from aiochat.errors import Reply
-from aiochat.identity import Identity, fits
 
 OPEN: Final = RoomRule(match="*")
 

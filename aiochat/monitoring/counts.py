@@ -1,4 +1,4 @@
-"""What is counted as it happens, in plain integers: once for a turn or a connection. `aiochat.metrics` shows it."""
+"""What is counted as it happens, in plain integers: once for a turn or a connection; metrics shows it."""
 
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence

@@ -2,14 +2,14 @@
 
 from typing import TYPE_CHECKING, Final
 
-from aiochat.bans import Bans
 from aiochat.client import Client
-from aiochat.counts import Counts
 from aiochat.errors import Close, Reply
-from aiochat.limits import Strikes
+from aiochat.limits.bans import Bans
+from aiochat.limits.budgets import Strikes
+from aiochat.limits.shares import RATES, Sharing
+from aiochat.monitoring.counts import Counts
+from aiochat.monitoring.tally import Tally
 from aiochat.roomlog import RoomLog
-from aiochat.shares import RATES, Sharing
-from aiochat.tally import Tally
 
 if TYPE_CHECKING:
     from aiochat.hub import Hub

@@ -1,15 +1,15 @@
 """What all clients of one user, or from one address, have together: how many they are, and budgets.
 
 Who is behind one address with others (NAT, a proxy that is not trusted) shares with them, so no limit here is on by
-default. IPv6 addresses are counted by their /64 (aiochat.addresses).
+default. IPv6 addresses are counted by their /64 (aiochat.limits.addresses).
 """
 
 from dataclasses import dataclass
 from typing import Final
 
 from aiochat import config
-from aiochat.addresses import source_of
-from aiochat.limits import Budget, Joint
+from aiochat.limits.addresses import source_of
+from aiochat.limits.budgets import Budget, Joint
 
 RATES: Final = tuple(
     f"{whose}{what}_per_second" for whose in ("", "user_", "address_") for what in ("messages", "bytes")

@@ -1,0 +1,1 @@
+"""HTTP: everything up to the upgrade, and what is no WebSocket."""
