@@ -109,7 +109,9 @@ class Chat:
         hub, self._hub = self._hub, None
         await self.supervision.stop()
         if hub is not None:
-            hub.end_all()
+            hub.publishing.abandon()
+            if hub.cluster is not None:
+                hub.cluster.end()
         if tokens is not None:
             await tokens.close()
         await self._log.close()

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Final
 from aiochat.auth.identity import ANY_ROOM
 from aiochat.auth.rules import OPEN, check_publish, may_join
 from aiochat.client import Client
-from aiochat.cluster import Cluster
 from aiochat.errors import Close, Reply, StoreError, no_such_client, unavailable
 from aiochat.hooks.application import unknown_method
 from aiochat.hooks.registry import Publication
@@ -149,23 +148,12 @@ def _direct(hub: "Hub", client: Client, command: Direct) -> None:
     message = DirectMessage(sender=sender, ts=hub.ts, room=where, text=command.text, data=command.data)
     if hub.cluster is not None:
         client.waiting = True
-        _direct_anywhere(hub.cluster, command, message, name, partial(_sent, hub, client, command, name))
+        hub.cluster.direct_as(command, message, name, partial(_sent, hub, client, command, name))
         return
     targets = [_called(hub, room, name)] if name is not None else _addressed(hub, command)
     for target in targets:
         hub.answer(target, message)
     hub.answer(client, Sent(id=command.id, connections=len(targets), name=name))
-
-
-def _direct_anywhere(
-    cluster: Cluster, command: Direct, message: DirectMessage, name: str | None, then: Callable[[int | Reply], None]
-) -> None:
-    if name is None or message.room is None:
-        cluster.direct(message, then, client=command.client, user=command.user)
-    elif name.startswith(GUEST):
-        cluster.direct_called(message, message.room, None, name.removeprefix(GUEST), then)
-    else:
-        cluster.direct_called(message, message.room, name, "", then)
 
 
 def _sent(hub: "Hub", client: Client, command: Direct, name: str | None, result: int | Reply) -> None:

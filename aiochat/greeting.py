@@ -119,7 +119,19 @@ class Greeter:
         old = hub.clients.get(id)
         if old is None or old is client:
             return {}
-        return hub.dismiss(old, Close.REPLACED, "another connection took this session")
+        return self.replace(old)
+
+    def replace(self, old: Client) -> dict[str, str]:
+        """End a connection whose session another one goes on with; the names it had."""
+        hub = self._hub
+        called = ((room.name, room.members[old].name) for room in old.rooms)
+        names = {room: name for room, name in called if name is not None}
+        for room in old.rooms:
+            depart(hub, old, room, is_expected=True)
+        del hub.clients[old.id]
+        hub.cut_off(old)
+        old.outbox.close(Close.REPLACED, "another connection took this session")
+        return names
 
 
 class _Round:

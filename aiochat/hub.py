@@ -286,12 +286,6 @@ class Hub:
             self.rooms[name] = Room(name, self.rules.of(name))
         return self.rooms[name]
 
-    def end_all(self) -> None:
-        """After the last turn."""
-        self.publishing.abandon()
-        if self.cluster is not None:
-            self.cluster.end()
-
     def count(self, room: Room) -> int:
         """How many are in the room, on all nodes."""
         here = len(room.members)
@@ -336,18 +330,6 @@ class Hub:
         self.cut_off(client)
         self.flush_answers()
         client.outbox.close(code, reason)
-
-    def dismiss(self, client: Client, code: Close, reason: str) -> dict[str, str]:
-        """Close now, and if another connection has taken its session, take it out; the names it had in its rooms."""
-        called = ((room.name, room.members[client].name) for room in client.rooms)
-        names = {room: name for room, name in called if name is not None}
-        if code is Close.REPLACED:
-            for room in client.rooms:
-                depart(self, client, room, is_expected=True)
-            if self.clients.get(client.id) is client:
-                del self.clients[client.id]
-        self.end(client, code, reason)
-        return names
 
     def cut_off(self, client: Client) -> None:
         """Nothing that the client has sent and not seen applied counts any more."""

@@ -91,22 +91,18 @@ def depart(hub: "Hub", client: Client, room: Room, *, is_expected: bool = False)
     client.rooms = tuple(joined for joined in client.rooms if joined is not room)
     hub.behind.pop((client, room), None)
     sender = room.remove(client)
+    keeps_name = hub.cluster is not None or (is_expected and not client.codec.is_text)
+    if sender.name is not None and not keeps_name:
+        hub.directory.release(room.name, sender.name, client.id)
     if hub.cluster is not None:
         hub.cluster.leave(client, room.name, is_expected=is_expected)
-    else:
-        _tell_of(hub, client, room, sender, is_expected=is_expected)
-    if hub.application is not None:
-        hub.application.left(client, sender.name, room.name)
-    hub.forget_if_idle(room)
-
-
-def _tell_of(hub: "Hub", client: Client, room: Room, sender: Sender, *, is_expected: bool) -> None:
-    if sender.name is not None and not (is_expected and not client.codec.is_text):
-        hub.directory.release(room.name, sender.name, client.id)
-    if is_expected:
+    elif is_expected:
         hub.presence.lost(room, sender)
     else:
         hub.presence.went(room, sender)
+    if hub.application is not None:
+        hub.application.left(client, sender.name, room.name)
+    hub.forget_if_idle(room)
 
 
 class Entrance:

@@ -12,7 +12,8 @@ from aiochat.cluster.nodes import Nodes
 from aiochat.cluster.places import Places
 from aiochat.cluster.post import Post
 from aiochat.errors import Close, Reply, StoreError, no_such_client
-from aiochat.messages import DirectMessage, Renamed, Sender
+from aiochat.messages import Direct, DirectMessage, Renamed, Sender
+from aiochat.names import GUEST
 from aiochat.roomlog.contract import Link
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ class Cluster:
         self.lists = Lists(hub, link, self.members.steps)
         handlers: dict[str, Callable[..., Any]] = {
             "direct": self._deliver,
-            "end": self._end,
+            "replace": self._replace,
+            "kick": self._kick,
             "ban": self._ban,
             **self.lists.handlers,
         }
@@ -111,7 +113,7 @@ class Cluster:
             if node is None:
                 then({})
             else:
-                self.post.ask(node, ended, "end", client.id, Close.REPLACED, "another connection took this session")
+                self.post.ask(node, ended, "replace", client.id)
 
         def ended(answers: list[Any] | Reply) -> None:
             then(next(filter(None, answers), {}) if isinstance(answers, list) else {})
@@ -128,12 +130,18 @@ class Cluster:
             else:
                 then(None if any(answer is not None for answer in answers) else no_such_client("client"))
 
-        self._ask_client(id, ended, "end", id, Close.KICKED, "kicked")
+        self._ask_client(id, ended, "kick", id)
 
-    def _end(self, id: str, code: int, reason: str) -> dict[str, str] | None:
+    def _replace(self, id: str) -> dict[str, str] | None:
         """For another node: the names that a client had; None if it is not here."""
         client = self._hub.clients.get(id)
-        return None if client is None else self._hub.dismiss(client, Close(code), reason)
+        return None if client is None else self._hub.greeter.replace(client)
+
+    def _kick(self, id: str) -> bool | None:
+        client = self._hub.clients.get(id)
+        if client is not None:
+            self._hub.end(client, Close.KICKED, "kicked")
+        return client is not None or None
 
     # Direct messages.
 
@@ -149,8 +157,17 @@ class Cluster:
                 user, lambda nodes: self._hub.later(partial(self._ask_user, user, given, then, nodes))
             )
 
-    def direct_called(self, message: DirectMessage, room: str, name: str | None, id: str, then: Sent) -> None:
-        """The same to who is called so in the room, or to an unnamed one of this id."""
+    def direct_as(self, command: Direct, message: DirectMessage, name: str | None, then: Sent) -> None:
+        """The same to whom a command addresses; by `name`, in the message's room."""
+        room = message.room
+        if name is None or room is None:
+            self.direct(message, then, client=command.client, user=command.user)
+        elif name.startswith(GUEST):
+            self._direct_called(message, room, None, name.removeprefix(GUEST), then)
+        else:
+            self._direct_called(message, room, name, "", then)
+
+    def _direct_called(self, message: DirectMessage, room: str, name: str | None, id: str, then: Sent) -> None:
 
         def found(holders: Any) -> None:
             if isinstance(holders, StoreError):
