@@ -121,6 +121,7 @@ async def _fill(server: Server, path: str, size: int) -> None:
         await _exchange(talkers, _lines(size // (8 * KIB), 8 * KIB))
 
 
+@pytest.mark.faults
 async def test_the_memory_of_those_who_are_dropped_is_free_at_once(uvloop: bool) -> None:
     """Thirty queues of a megabyte, each with lines of its own, leave nothing behind."""
     settings = {**UNLIMITED, "queue.stall_seconds": 2, "history.max_bytes": 4 * MIB}
@@ -155,6 +156,7 @@ async def _flood(server: Server, floods: Sequence[bytes], codes: set[int], other
     await until(lambda: server.rss_bytes() - before < 6 * MIB)
 
 
+@pytest.mark.faults
 async def test_a_pinger_that_never_reads_is_dropped(uvloop: bool) -> None:
     """However lively it seems. Of the pings it has no pong to yet only the newest is kept, so they cost nothing."""
     settings = {**UNLIMITED, "queue.stall_seconds": 2}

@@ -47,8 +47,8 @@ async def test_a_token_says_who_one_is_and_what_one_may() -> None:
         "join": ["Team-*"],
         "publish": ["team-1"],
     }
-    identity = await CHECKED.identity_of(minted(**claims, exp=NOW + 60))
-    assert (identity.user, identity.name, identity.expires) == ("alice", "Alice", NOW + 60)
+    identity = await CHECKED.identity_of(minted(**claims, exp=NOW + 3600))
+    assert (identity.user, identity.name, identity.expires) == ("alice", "Alice", NOW + 3600)
     assert (identity.rooms, identity.join, identity.publish) == (("kitchen",), ("team-*",), ("team-1",))
     assert identity.may_join("kitchen")
     assert not identity.may_join("lobby")
@@ -117,8 +117,8 @@ async def test_clocks_may_differ_by_the_leeway() -> None:
         ({"sub": None}, "lacks sub"),
         ({"exp": None}, "lacks exp"),
         ({"exp": NOW - 60}, "expired"),
-        ({"nbf": NOW + 60}, "not valid yet"),
-        ({"exp": (NOW + 60) * 1000}, "exp"),
+        ({"nbf": NOW + 3600}, "not valid yet"),
+        ({"exp": (NOW + 3600) * 1000}, "exp"),
         ({"exp": float("inf")}, "not a token"),
         ({"exp": float("nan")}, "not a token"),
         ({"exp": "soon"}, "not a token"),
@@ -151,7 +151,7 @@ async def test_claims_that_cannot_be_are_named(claims: dict[str, Any], said: str
 async def test_a_public_key_is_no_shared_secret(algorithm: str) -> None:
     """The token says HS256 and is signed with what everybody knows: the algorithm is the settings' business."""
     pem = public_pem(algorithm)
-    head, body = encoded({"alg": "HS256", "typ": "JWT"}), encoded({"sub": "root", "exp": NOW + 60})
+    head, body = encoded({"alg": "HS256", "typ": "JWT"}), encoded({"sub": "root", "exp": NOW + 3600})
     known = jwt.get_algorithm_by_name("HS256")
     forged = f"{head}.{body}.{encoded(known.sign(f'{head}.{body}'.encode(), pem.encode()))}"
     assert "algorithm" in await refusal(tokens(token_algorithms=[algorithm], token_key=pem), forged)
@@ -180,7 +180,7 @@ async def test_a_token_does_not_choose_its_algorithm(algorithm: object) -> None:
 )
 async def test_a_header_brings_no_key(header: dict[str, Any]) -> None:
     """Whatever it says of keys: that of the settings counts, with which it is not signed."""
-    forged = jwt.encode({"sub": "root", "exp": NOW + 60}, "another secret of more than thirty-two bytes", "HS256")
+    forged = jwt.encode({"sub": "root", "exp": NOW + 3600}, "another secret of more than thirty-two bytes", "HS256")
     _, body, signature = forged.split(".")
     assert await refusal(CHECKED, f"{encoded({'alg': 'HS256', 'typ': 'JWT', **header})}.{body}.{signature}")
 
@@ -212,7 +212,7 @@ CLAIMS = st.dictionaries(st.sampled_from(["sub", "exp", "nbf", "iat", "aud", "na
 async def test_even_a_well_signed_one_is_taken_or_refused(claims: dict[str, Any], header: dict[str, Any]) -> None:
     """With any claims, and any header: an identity within its bounds, or the refusal."""
     signer = jwt.get_algorithm_by_name("HS256")
-    signed = f"{encoded({'alg': 'HS256', **header})}.{encoded({'sub': 'alice', 'exp': NOW + 60, **claims})}"
+    signed = f"{encoded({'alg': 'HS256', **header})}.{encoded({'sub': 'alice', 'exp': NOW + 3600, **claims})}"
     token = f"{signed}.{encoded(signer.sign(signed.encode(), SECRET.encode()))}"
     identity = None
     with suppress(Reply):

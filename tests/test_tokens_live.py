@@ -238,7 +238,7 @@ async def test_keys_of_a_provider_open_the_door(room: str) -> None:
 async def test_the_python_client_refreshes_by_itself(members: Server, room: str) -> None:
     """Where its token is a function: with the new one it may not be in every room where the old one has brought it."""
     other = f"{room}-2"
-    purse = Purse(ending(30, rooms=[other]), minted(join=[room]))
+    purse = Purse(ending(8, rooms=[other]), minted(join=[room]))
     async with aiochat.connect(members.ws_url, rooms=[room], token=purse) as chat:
         assert {(await next_of(chat, Joined)).room for _ in range(2)} == {room, other}
         assert chat.user == "alice"
@@ -279,7 +279,7 @@ async def test_the_python_client_comes_back_with_a_new_token(members: Server, ro
 async def test_the_javascript_client_shows_and_refreshes_its_token(members: Server, room: str) -> None:
     """In the list of subprotocols; by itself where it is a function, and the new one may say less."""
     other = f"{room}-2"
-    tokens = [ending(60, sub="bob", rooms=[other]), minted("bob", join=[room])]
+    tokens = [ending(8, sub="bob", rooms=[other]), minted("bob", join=[room])]
     async with running_js() as chat, program(members, room, headers={"Authorization": f"Bearer {minted()}"}) as alice:
         await chat.ask("connect", {"url": members.ws_url, "rooms": [room], "tokens": tokens})
         assert await chat.next_of("left") == {"kind": "left", "type": "left", "room": other, "reason": "forbidden"}
