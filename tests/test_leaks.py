@@ -14,8 +14,9 @@ LOGS_TEXT = (
     " (inbox._log.info('heard', text=command.text), submit(self, client, command, size))[1]"
 )
 LOGS_URL = (
-    "from aiochat.http import admission, handlers; identify = admission.Admission.identify; admission.Admission.identify ="
-    " lambda self, request, codec: (handlers._log.info('came', url=request.path_qs), identify(self, request, codec))[1]"
+    "from aiochat.http import admission, handlers; identify = admission.Admission.identify;"
+    " admission.Admission.identify = lambda self, request, codec:"
+    " (handlers._log.info('came', url=request.path_qs), identify(self, request, codec))[1]"
 )
 
 
