@@ -48,12 +48,13 @@ async def _round(server: Server, chat: aiochat.Chat) -> None:
             client.reset()
         else:
             client.close()
-    hub = chat._running
-    await until(lambda: not hub.clients and not hub.rooms and not chat._handlers.connections)
+    hub, connections = chat._running, chat._handlers.connections
+    await until(lambda: not hub.clients and not hub.rooms and not connections)
 
 
-def _objects() -> Counter[str]:
-    """How many there are of each class of ours."""
+async def _objects(chat: aiochat.Chat) -> Counter[str]:
+    """How many there are of each class of ours, once nobody's grace after a Close goes on."""
+    await until(lambda: not chat._handlers.connections.keepalive._ending)
     gc.collect()
     names = (f"{type(each).__module__}.{type(each).__qualname__}" for each in gc.get_objects())
     return Counter(name for name in names if name.startswith(("aiochat.", "aiohttp.web", "uvloop.", "asyncio.")))
@@ -67,12 +68,12 @@ async def test_twelve_thousand_clients_leave_nothing_behind() -> None:
     async with TestServer(app) as listening:
         server = cast(Server, SimpleNamespace(port=listening.port))
         await _round(server, chat)
-        objects, tasks = _objects(), len(asyncio.all_tasks())
+        objects, tasks = await _objects(chat), len(asyncio.all_tasks())
         descriptors, process = len(os.listdir("/proc/self/fd")), psutil.Process()
         before = process.memory_info().rss
         for _ in range(ROUNDS - 1):
             await _round(server, chat)
-        assert _objects() - objects == Counter()
+        assert await _objects(chat) - objects == Counter()
         assert len(asyncio.all_tasks()) <= tasks
         assert len(os.listdir("/proc/self/fd")) <= descriptors
         assert process.memory_info().rss - before < 16 * MIB
