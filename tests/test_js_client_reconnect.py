@@ -107,6 +107,7 @@ async def test_a_connection_that_stalls_is_given_up() -> None:
         assert (await ack)["offset"] == 2
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("keeps_log", [True, False])
 async def test_killed_and_started_again(tmp_path: Path, *, keeps_log: bool) -> None:
     """Where the log is kept it goes on in its session; where it is gone, a gap is told, and it is in its room again."""

@@ -59,6 +59,7 @@ async def _answer(wire: Wire, sign: bytes, first: bytes = b"") -> None:
         await wire.send(sign)
 
 
+@pytest.mark.faults
 async def test_a_stop_of_the_server_makes_nobody_silent(quick: Server) -> None:
     """The server sleeps for longer than clients may be silent: it had no ear for them, so they are all still there."""
     async with wired(quick) as waiting, wired(quick) as another:

@@ -102,6 +102,7 @@ async def _stalls(server: Server, stall_seconds: float) -> None:
             assert len(await server.logged("client_dropped")) == 1
 
 
+@pytest.mark.faults
 async def test_a_client_that_takes_nothing_for_stall_seconds_is_dropped(uvloop: bool) -> None:
     """However little waits for it; meanwhile the others chat on."""
     async with running(settings={**UNLIMITED, "queue.stall_seconds": 2}, uvloop=uvloop) as server:
