@@ -58,14 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     backup.set_defaults(run=_backup)
 
     chat = commands.add_parser("chat", help="chat in this terminal", description="Chat in this terminal.")
-    chat.add_argument("url", nargs="?", default="ws://127.0.0.1:8080/ws", metavar="URL", help="default: %(default)s")
-    chat.add_argument("--room", default="lobby", help="default: %(default)s")
-    chat.add_argument("--name", help="what to be called; default: as the token says, else nothing, as a guest")
-    chat.add_argument(
-        "--token",
-        default=os.environ.get(TOKEN_VARIABLE) or None,
-        help=f"that says who one is; default: that of {TOKEN_VARIABLE} in the environment, where nobody else sees it",
-    )
+    _add_talk(chat)
     chat.set_defaults(run=_chat)
 
     token = commands.add_parser(
@@ -92,6 +85,17 @@ def _add_store(parser: argparse.ArgumentParser) -> None:
         "--config", type=Path, metavar="FILE", help="settings that differ from the defaults, in TOML; default: none"
     )
     parser.add_argument("--store", metavar="URL", help=f"the room log; default: {defaults()['store']['url']}")
+
+
+def _add_talk(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("url", nargs="?", default="ws://127.0.0.1:8080/ws", metavar="URL", help="default: %(default)s")
+    parser.add_argument("--room", default="lobby", help="default: %(default)s")
+    parser.add_argument("--name", help="what to be called; default: as the token says, else nothing, as a guest")
+    parser.add_argument(
+        "--token",
+        default=os.environ.get(TOKEN_VARIABLE) or None,
+        help=f"that says who one is; default: that of {TOKEN_VARIABLE} in the environment, where nobody else sees it",
+    )
 
 
 def _add_claims(parser: argparse.ArgumentParser) -> None:

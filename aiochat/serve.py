@@ -102,7 +102,7 @@ async def _serve(config: Config, starter: Starter) -> None:
     sockets = [socket for listener in listeners for socket in listener.sockets]
     chat.supervision.watch(asyncio.create_task(still_open(sockets), name="the listener"))
     if max_clients < config.limits.max_clients:
-        _log.warning("max_clients_fitted", max_clients=max_clients, configured=config.limits.max_clients)
+        _log.info("max_clients_fitted", max_clients=max_clients, configured=config.limits.max_clients)
     gc.freeze()  # what is there now stays, and need not be looked through again
     assert chat.ended is not None
     chat.ended.add_done_callback(lambda ended: _stop(stop, "ended"))
