@@ -88,5 +88,5 @@ class FileLock:
         who = f"process {holder.pid} on {holder.host} since {holder.since}" if holder else "another process"
         return (
             f"{self._database} is in use by {who}: stop that one, or give this one another store.url"
-            " (several processes can share redis:// only, which comes with a later version)"
+            " (several processes can share redis:// only; see docs/deployment.md)"
         )
