@@ -320,7 +320,7 @@ async def test_data_that_is_not_json_is_refused_at_once() -> None:
 
 
 async def test_flushed_is_when_what_has_arrived_has_gone_out() -> None:
-    """Not while it is in the inbox or in flight; what comes after it is not waited for."""
+    """Not while it is in the inbox or in flight; what comes after it is never applied."""
     chat = SlowChat()
     alice = await chat.come()
     alice.say("one")
@@ -331,4 +331,5 @@ async def test_flushed_is_when_what_has_arrived_has_gone_out() -> None:
     assert not flushed.done()
     await chat.answer()
     assert (flushed.done(), alice.heard) == (True, ["one"])
+    assert (len(chat.log.calls), chat.hub.inbox.bytes) == (0, 0)
     assert not chat.hub.publishing.flush().done()
