@@ -99,7 +99,7 @@ wheel: $(PY) ## build dist/aiochat_server-VERSION-py3-none-any.whl
 	@$(PY) -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
 
 parts: ## install what the tests need of the system: Chromium, Node.js, Redis (Debian, Ubuntu; needs root)
-	@$(call apt_install,chromium:chromium npm:nodejs npm:npm redis-server:redis-server curl:curl)
+	@$(call apt_install,chromium:chromium npm:nodejs npm:npm redis-server:redis-server curl:curl ip:iproute2)
 
 # With what the deployment files are checked (Debian, Ubuntu; needs root): too much for a developer's machine unasked.
 deployment-parts:

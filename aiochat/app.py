@@ -8,6 +8,7 @@ import structlog
 from aiohttp import web
 
 from aiochat.api import Api
+from aiochat.auth.rules import warn_of_rules_for_nobody
 from aiochat.config import Config, load
 from aiochat.connections import Connections
 from aiochat.directory import LocalDirectory
@@ -94,6 +95,7 @@ class Chat:
         await self._log.open(self._end)
         if ANY in self.config.security.allowed_origins:
             _logger.warning("any_origin_allowed", setting="security.allowed_origins")
+        warn_of_rules_for_nobody(self.config, self._hooks.functions if self._hooks is not None else ())
         self._hub = Hub(self.config, self._log, LocalDirectory(), self._hooks)
         self._hub.access.tokens = tokens = self._handlers.tokens
         self._health.hub = self._hub

@@ -51,7 +51,9 @@ def _parser() -> argparse.ArgumentParser:
     config.set_defaults(run=_config)
 
     backup = commands.add_parser(
-        "backup", help="copy what was said", description="Copy the room log into FILE, while the server runs or not."
+        "backup",
+        help="copy what was said",
+        description="Copy what is kept in SQLite into FILE, while the server runs or not.",
     )
     backup.add_argument("file", type=Path, metavar="FILE", help="which must not exist yet")
     _add_store(backup)
@@ -84,7 +86,11 @@ def _add_store(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--config", type=Path, metavar="FILE", help="settings that differ from the defaults, in TOML; default: none"
     )
-    parser.add_argument("--store", metavar="URL", help=f"the room log; default: {defaults()['store']['url']}")
+    parser.add_argument(
+        "--store",
+        metavar="URL",
+        help=f"keeps what is said; default: {defaults()['store']['url']}",
+    )
 
 
 def _add_talk(parser: argparse.ArgumentParser) -> None:

@@ -21,6 +21,7 @@ from pydantic_settings import (
 )
 
 from aiochat.errors import ConfigError
+from aiochat.roomlog.urls import shown
 from aiochat.settings import (
     SQLITE,
     Batch,
@@ -38,6 +39,7 @@ from aiochat.settings import (
     Socket,
     Store,
     check_admin_token,
+    check_rules,
     check_session_secret,
     check_tokens,
     check_workers,
@@ -154,6 +156,7 @@ class Config(BaseSettings):
         if bool(self.server.tls_certificate) != bool(self.server.tls_key):
             raise ValueError("server.tls_certificate and server.tls_key: got one of them, takes both or none")
         check_tokens(self.security)
+        check_rules(self.room)
         check_admin_token(self.security.admin_token)
         check_session_secret(self.security.session_secret)
         return self
@@ -210,7 +213,7 @@ def _in_one_line(error: ValidationError) -> str:
     if location and is_secret(str(location[0]), str(location[-1])):
         return f"{key}: takes a text"  # and what it got is nobody's business
     wanted = _TAKES.get(first["type"], "{msg}").format(**first, **first.get("ctx", {}))
-    return f"{key}: got {first['input']!r}, takes {wanted}" if key else wanted
+    return f"{key}: got {_without_passwords(repr(first['input']))}, takes {wanted}" if key else wanted
 
 
 def as_toml(config: Config) -> str:
@@ -229,7 +232,11 @@ def _lines(section: str, settings: Mapping[str, Any]) -> Iterator[str]:
         if value and is_secret(section, key):
             yield f'# {key} = "***" is set, and not shown'
         else:
-            yield f"{key} = {_PASSWORD.sub('***', json.dumps(value, ensure_ascii=False))}"
+            yield f"{key} = {_without_passwords(json.dumps(value, ensure_ascii=False))}"
+
+
+def _without_passwords(text: str) -> str:
+    return _URL.sub(lambda url: shown(url[0]), text)
 
 
 def is_secret(section: str, key: str) -> bool:
@@ -238,7 +245,7 @@ def is_secret(section: str, key: str) -> bool:
     return field is not None and "secret" in field.metadata
 
 
-_PASSWORD: Final = re.compile(r"(?<=://)[^/@\"]*:[^/@\"]*(?=@)")  # and user, of a URL
+_URL: Final = re.compile(r"\b(?!sqlite:)[a-z+]+://[^\"']*")
 _SECTIONS: Final[dict[str, type[BaseModel]]] = {
     "room": RoomRule,
     **{name: field.annotation for name, field in Config.model_fields.items() if isinstance(field.annotation, type)},

@@ -18,6 +18,10 @@ REFUSALS: Final = (
 )  # fmt: skip
 
 
+# Why a message was refused that may be in the room log, or come into it, all the same.
+UNCONFIRMED: Final = "the history did not confirm it"
+
+
 class Close(IntEnum):
     """Close codes: RFC 6455 section 7.4.1, and our own from 4000 up (docs/protocol.md)."""
 

@@ -8,14 +8,14 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import structlog
 
 from aiochat.batches import batches, event_batches
 from aiochat.client import Client
 from aiochat.codecs import Codec
-from aiochat.errors import Reply, StoreError, unavailable
+from aiochat.errors import UNCONFIRMED, Reply, StoreError, unavailable
 from aiochat.messages import Ack, Entry, Event, Gap, Presence, Publish
 from aiochat.outbox import Batch
 from aiochat.publishing import Published
@@ -55,7 +55,8 @@ class FanOut:
 
     def check(self) -> None:
         """About once a second: refuse what waits for too long, and try again what did not work."""
-        refused, rooms = self._hub.log.refuse_late()
+        late, refused, rooms = self._hub.log.refuse_late()
+        self._give_up(late)
         self.refuse(refused)
         for room in rooms:
             self._hub.forget_if_idle(room)
@@ -69,9 +70,14 @@ class FanOut:
         for draft in drafts:
             self._told("", draft, unavailable())
 
+    def _give_up(self, drafts: Iterable[Draft]) -> None:
+        """Tell the publishers that it is not known whether the log took their drafts."""
+        for draft in drafts:
+            self._told("", draft, unavailable(UNCONFIRMED))
+
     def _appended(self, batch: Mapping[str, list[Draft]], result: Mapping[str, Appended] | StoreError) -> None:
         if isinstance(result, StoreError):
-            self.refuse(chain.from_iterable(batch.values()))
+            self._give_up(chain.from_iterable(batch.values()))
             return
         rooms = self._hub.rooms
         for name, drafts in batch.items():
@@ -119,14 +125,14 @@ class FanOut:
         self.tell(room, [Gap(room=room.name, epoch=epoch, offset=newest)])
 
     def _told(self, room: str, draft: Draft, outcome: Entry | Repeated | Reply, epoch: str = "") -> None:
-        publisher: Any = draft.publisher
+        publisher = draft.publisher
         if type(publisher) is tuple:
             client, command = publisher
             self._answer(room, client, command, outcome)
         elif isinstance(publisher, Client):
             if isinstance(outcome, Reply):
                 self._hub.refuse(publisher, outcome, Publish(room=""))
-        elif publisher is not None and not publisher.done():  # None was told before, when the log was late
+        elif isinstance(publisher, asyncio.Future) and not publisher.done():  # None was told when the log was late
             if isinstance(outcome, Reply):
                 publisher.set_exception(outcome)
             else:

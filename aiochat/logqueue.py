@@ -131,8 +131,8 @@ class LogQueue:
         else:
             self._put_item(then)
 
-    def refuse_late(self) -> tuple[Iterable[Draft], Iterable[Room]]:
-        """What has waited longer than `wait_seconds`: the drafts that are refused, and the rooms of those that waited.
+    def refuse_late(self) -> tuple[Iterable[Draft], Iterable[Draft], Iterable[Room]]:
+        """What has waited longer than `wait_seconds`: the drafts in flight, those behind them, and these ones' rooms.
 
         What is in flight may be in the log all the same, and is delivered then; it has no `publisher` any more.
         """
@@ -142,12 +142,12 @@ class LogQueue:
             self._answer_read(ticket, StoreError("no answer in time"))
         seconds = now - self._in_flight_since
         if self._in_flight is None or seconds <= self._wait_seconds:
-            return (), ()
-        refused = [] if self._is_late else self._give_up(self._in_flight, seconds)
+            return (), (), ()
+        late = () if self._is_late else self._give_up(self._in_flight, seconds)
         self._put_settled(self._settle_in_flight)
         self._put_settled(self._settle)
-        refused += chain.from_iterable(room.drafts for room in self._rooms)
-        return refused, self._take()
+        refused = list(chain.from_iterable(room.drafts for room in self._rooms))
+        return late, refused, self._take()
 
     def probe(self, then: _Appended) -> None:
         """Try an empty append after a failure, so that a log that nobody writes to is seen to be away, or back."""

@@ -13,6 +13,17 @@ GUEST: Final = "guest-"  # and the client's id: how an unnamed client is shown
 _ROOM_PUNCTUATION: Final = frozenset("_.:-")
 _NAME_FORBIDDEN: Final = frozenset(":@/\"'\ufffd")
 _NAME_FORBIDDEN_FIRST: Final = ("*", "!")
+# What shows nothing: Default_Ignorable_Code_Point, DerivedCoreProperties.txt of Unicode 17, and the empty Braille cell.
+_INVISIBLE: Final = dict.fromkeys(
+    code
+    for first, last in (
+        (0xAD, 0xAD), (0x34F, 0x34F), (0x61C, 0x61C), (0x115F, 0x1160), (0x17B4, 0x17B5), (0x180B, 0x180F),
+        (0x200B, 0x200F), (0x202A, 0x202E), (0x2060, 0x206F), (0x2800, 0x2800), (0x3164, 0x3164), (0xFE00, 0xFE0F),
+        (0xFEFF, 0xFEFF), (0xFFA0, 0xFFA0), (0xFFF0, 0xFFF8), (0x1BCA0, 0x1BCA3), (0x1D173, 0x1D17A),
+        (0xE0000, 0xE0FFF),
+    )
+    for code in range(first, last + 1)
+)  # fmt: skip
 
 
 @lru_cache(maxsize=1024)
@@ -23,7 +34,7 @@ def room_name(raw: str) -> str:
         raise Reply("bad_room", f"a room's name is 1 to {MAX_ROOM_BYTES} bytes long", field="room")
     if unicodedata.category(room[0])[0] not in "LN":
         raise Reply("bad_room", "a room's name begins with a letter or a number", field="room")
-    if not all(character in _ROOM_PUNCTUATION or unicodedata.category(character)[0] in "LMN" for character in room):
+    if not all(map(_fits_room, room)):
         raise Reply("bad_room", "a room's name holds letters, numbers and _ . : -", field="room")
     return room
 
@@ -39,9 +50,13 @@ def display_name(raw: str) -> str:
     name = _nfc(raw.strip(), MAX_NAME_CHARACTERS)
     if not 1 <= len(name) <= MAX_NAME_CHARACTERS:
         raise Reply("bad_name", f"a name is 1 to {MAX_NAME_CHARACTERS} characters long", field="name")
-    if fold(name).startswith(GUEST):
+    folded = fold(name)
+    if not folded:
+        raise Reply("bad_name", "a name has characters that can be seen", field="name")
+    if folded.startswith(GUEST):
         raise Reply("bad_name", f"a name does not begin with {GUEST}: the server calls the unnamed so", field="name")
-    if not name.isprintable() or not _NAME_FORBIDDEN.isdisjoint(name) or name.startswith(_NAME_FORBIDDEN_FIRST):
+    seen = name.translate(_INVISIBLE).lstrip()
+    if not name.isprintable() or not _NAME_FORBIDDEN.isdisjoint(name) or seen.startswith(_NAME_FORBIDDEN_FIRST):
         reason = "a name holds none of : @ / \" ' and no control characters, and does not begin with * or !"
         raise Reply("bad_name", reason, field="name")
     return name
@@ -57,8 +72,19 @@ def fitting_name(raw: str) -> str | None:
 
 
 def fold(name: str) -> str:
-    """The form in which two names are the same: NFKC, then case folding."""
-    return unicodedata.normalize("NFKC", name).casefold()
+    """The form in which two names are the same: NFKC_Casefold (Unicode 3.13), with spaces as in RFC 8266, 2.3.
+
+    It leaves out what is not seen, as in an emoji that its selector makes colourful, and keeps one of several spaces.
+    """
+    seen = unicodedata.normalize("NFKC", name).casefold().translate(_INVISIBLE)
+    return " ".join(unicodedata.normalize("NFKC", seen).split())
+
+
+def _fits_room(character: str) -> bool:
+    """Of the letters and marks some show nothing: a room of the same look would be another one."""
+    return character in _ROOM_PUNCTUATION or (
+        unicodedata.category(character)[0] in "LMN" and ord(character) not in _INVISIBLE
+    )
 
 
 def _nfc(raw: str, limit: int) -> str:

@@ -40,9 +40,9 @@ class Publishing:
         """
         copied = checked_content(text, data, self._hub.config.limits.max_message_bytes)
         sender = Sender(name=None if name is None else display_name(name))
-        key, size = checked_key(key), content_bytes(text, copied)
-        draft = Draft(sender, text, copied, self._hub.tick(), size, self._future(), key)
-        return self._submit(room, draft)
+        key, size, future = checked_key(key), content_bytes(text, copied), self._future()
+        self._submit(room, Draft(sender, text, copied, self._hub.tick(), size, future, key))
+        return future
 
     def erase(self, room: str, target: int) -> asyncio.Future[Published]:
         """Take back the message at offset `target`: `no_such_message` where there is none."""
@@ -50,7 +50,9 @@ class Publishing:
             raise TypeError(f"offset: got {type(target).__name__}, takes a whole number")
         if not 0 < target <= MAX_INTEGER:
             raise Reply("no_such_message", f"there is no message at offset {target}", field="offset")
-        return self._submit(room, Draft(Sender(), None, None, self._hub.tick(), 0, self._future(), target=target))
+        future = self._future()
+        self._submit(room, Draft(Sender(), None, None, self._hub.tick(), 0, future, target=target))
+        return future
 
     def flush(self) -> asyncio.Future[None]:
         """Done when everything that has arrived so far, whoever said it, has been fanned out; commands end here."""
@@ -73,10 +75,8 @@ class Publishing:
         future.add_done_callback(self._under_way.discard)
         return future
 
-    def _submit(self, room: str, draft: Draft) -> asyncio.Future[Published]:
+    def _submit(self, room: str, draft: Draft) -> None:
         self._hub.later(partial(self._add, room, draft))
-        future: asyncio.Future[Published] = draft.publisher
-        return future
 
     def _add(self, name: str, draft: Draft) -> None:
         room = self._hub.room(name)

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Sequence
 from contextlib import suppress
 from ipaddress import ip_network
 from typing import Annotated, Final, Literal
@@ -9,6 +10,7 @@ from typing import Annotated, Final, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_settings import NoDecode
 
+from aiochat.auth.identity import fits
 from aiochat.errors import Reply
 from aiochat.http.origins import allowed_origin
 from aiochat.names import room_pattern
@@ -241,6 +243,16 @@ def check_workers(server: Server, store: Store) -> None:
         )
 
 
+def check_rules(rules: Sequence[RoomRule]) -> None:
+    for number, rule in enumerate(rules):
+        for earlier in rules[:number]:
+            if fits(earlier.match, rule.match):  # a star fits a star, too
+                raise ValueError(
+                    f"room.{number}.match: got {rule.match!r} after {earlier.match!r}, takes a place before it:"
+                    " the first that fits counts"
+                )
+
+
 def check_admin_token(token: str) -> None:
     if token and not re.fullmatch(rf"[!-~]{{{_SECRET_CHARACTERS},}}", token):
         raise ValueError(
@@ -261,8 +273,9 @@ def check_tokens(security: Security) -> None:
     sources = [name for name in ("token_key", "token_key_file", "token_jwks_url") if getattr(security, name)]
     if len(sources) > 1:
         raise ValueError(f"security.{sources[0]} and security.{sources[1]}: got both, takes one of them")
-    if sources and security.mode == "anonymous":
-        raise ValueError(f"security.mode: got 'anonymous', takes optional or required with security.{sources[0]}")
+    of_tokens = [*sources, *(name for name in ("token_audience", "token_issuer") if getattr(security, name))]
+    if of_tokens and security.mode == "anonymous":
+        raise ValueError(f"security.mode: got 'anonymous', takes optional or required with security.{of_tokens[0]}")
     if not sources and security.mode != "anonymous":
         raise ValueError(
             f"security.mode: got {security.mode!r}, takes a key, too, to check tokens with: security.token_key,"

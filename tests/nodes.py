@@ -5,10 +5,11 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
+from aiochat import messages as m
 from aiochat.config import load
 from aiochat.roomlog.engines import make_log
 from aiochat.roomlog.redis import RedisLog
-from tests.hubs import QUIET, UNLIMITED, Chat, Peer
+from tests.hubs import MANY_ROOMS, QUIET, UNLIMITED, Chat, Peer
 
 
 class Node(Chat):
@@ -81,3 +82,32 @@ async def running(url: str, count: int = 2, **settings: dict[str, Any]) -> Async
     finally:
         for node in nodes:
             await node.close()
+
+
+# What clients of nodes do and hear.
+
+
+async def pair(two: list[Node], room: str = "lobby") -> tuple[Peer, Peer]:
+    """A program on each of two nodes."""
+    return await two[0].enter(room, codec=MANY_ROOMS), await two[1].enter(room, codec=MANY_ROOMS)
+
+
+def publish(peer: Peer, *texts: str, room: str = "lobby", key: str | None = None) -> None:
+    """Each text's command has it as its id, too."""
+    for text in texts:
+        peer.ask(m.Publish(id=text, room=room, text=text, key=key))
+
+
+def heard(peer: Peer) -> list[tuple[int, str | None]]:
+    """Offsets and texts of all messages."""
+    return [(event.offset, event.text) for event in peer.told if isinstance(event, m.Message)]
+
+
+def told(peer: Peer, kind: type[m.Event]) -> list[Any]:
+    """Its events of a kind."""
+    return [event for event in peer.told if isinstance(event, kind)]
+
+
+async def all_heard(node: Node, count: int, *peers: Peer) -> None:
+    """Every peer has heard so many messages."""
+    await node.until(lambda: all(len(heard(peer)) >= count for peer in peers))

@@ -11,7 +11,7 @@ _CHUNK: Final = 65536
 class Proxy:
     """Forwards to `port`, which may change. `budget` says after how many bytes each new connection is cut.
 
-    `cuts` counts those that were, `connections` all.
+    `cuts` counts those that were, `connections` all. Whatever the server says comes `late_seconds` later.
     """
 
     def __init__(self, port: int) -> None:
@@ -19,6 +19,7 @@ class Proxy:
         self.url = ""
         self.cuts = 0
         self.connections = 0
+        self.late_seconds = 0.0
         self.budget: Callable[[], int | None] = lambda: None
         self._through = asyncio.Event()
         self._through.set()
@@ -57,7 +58,7 @@ class Proxy:
         self._open.add(ends)
         left = [self.budget()]
         there = asyncio.create_task(self._forward(reader, far_writer, left))
-        back = asyncio.create_task(self._forward(far_reader, writer, left))
+        back = asyncio.create_task(self._forward(far_reader, writer, left, is_back=True))
         await asyncio.wait({there, back}, return_when=asyncio.FIRST_COMPLETED)
         there.cancel()
         back.cancel()
@@ -67,11 +68,18 @@ class Proxy:
             _abort(*ends)
 
     async def _forward(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, left: list[int | None]
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        left: list[int | None],
+        *,
+        is_back: bool = False,
     ) -> None:
         with suppress(ConnectionError):
             while data := await reader.read(_CHUNK):
                 await self._through.wait()
+                if is_back and self.late_seconds:
+                    await asyncio.sleep(self.late_seconds)
                 if left[0] is not None:
                     data = data[: left[0]]
                     left[0] -= len(data)

@@ -1,5 +1,9 @@
-"""Real redis-server processes for tests, on unix sockets; each keeps nothing but what it is told to save."""
+"""Real redis-server processes for tests, on unix sockets; each keeps nothing but what it is told to save.
 
+`TEST_REDIS=/usr/bin/valkey-server make test` takes another program.
+"""
+
+import os
 import shutil
 import signal
 import subprocess
@@ -18,7 +22,7 @@ from redis.retry import Retry
 
 _DATABASES: Final = 4096
 _START_SECONDS: Final = 10
-PROGRAM: Final = shutil.which("redis-server") or shutil.which("valkey-server")
+PROGRAM: Final = os.environ.get("TEST_REDIS") or shutil.which("redis-server") or shutil.which("valkey-server")
 
 _databases = count()
 _shared: "list[RedisServer]" = []
@@ -94,6 +98,31 @@ def running(*options: str) -> Iterator[RedisServer]:
             yield server
         finally:
             server.stop()
+
+
+@contextmanager
+def sentinel(port: int, master_port: int, *lines: str) -> Iterator[None]:
+    """One that watches a master and decides alone."""
+    with tempfile.TemporaryDirectory(prefix="aiochat-sentinel-") as directory:
+        config = Path(directory) / "sentinel.conf"
+        config.write_text(
+            f"port {port}\nbind 127.0.0.1\nsentinel monitor main 127.0.0.1 {master_port} 1\n"
+            "sentinel down-after-milliseconds main 500\nsentinel failover-timeout main 3000\n"
+            + "".join(f"{line}\n" for line in lines)
+        )
+        assert PROGRAM is not None
+        process = subprocess.Popen([PROGRAM, str(config), "--sentinel"], stdout=subprocess.DEVNULL)
+        try:
+            yield
+        finally:
+            process.kill()
+            process.wait()
+
+
+def knows_replica(port: int) -> bool:
+    """Whether the Sentinel on this port could fail over to one."""
+    with client(port) as sentinel:
+        return bool(sentinel.execute_command("SENTINEL", "REPLICAS", "main"))
 
 
 def shared() -> RedisServer:

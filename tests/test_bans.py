@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from aiochat.auth.identity import Identity
 from aiochat.config import load
@@ -144,6 +145,29 @@ def test_a_ban_ends_with_its_time(bans: Bans, log: Keeping, later: Callable[[flo
     later(120)
     bans.check()
     assert (len(bans), len(log.values)) == (1, 1)
+
+
+def test_the_log_tells_of_a_ban_what_there_is(
+    bans: Bans, log: Keeping, later: Callable[[float], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whose it is, and its reason and its end where it has them; the time as in each line's beginning."""
+    monkeypatch.setattr("aiochat.limits.bans.time.time", lambda: 1_800_000_000.0)
+    with capture_logs() as lines:
+        bans.ban_user("mallory", "spam", 60)
+        bans.ban_address("192.0.2.7", "")
+        bans.lift_address("192.0.2.7")
+        later(60)
+        bans.check()
+        log.is_failing = True
+        bans.ban_user("eve", "")
+    assert [{key: value for key, value in line.items() if key != "log_level"} for line in lines] == [
+        {"event": "banned", "user": "mallory", "reason": "spam", "until": "2027-01-15T08:01:00Z"},
+        {"event": "banned", "address": "192.0.2.7/32"},
+        {"event": "ban_lifted", "address": "192.0.2.7/32"},
+        {"event": "ban_expired", "user": "mallory"},
+        {"event": "ban_not_kept", "user": "eve", "reason": "the disk is full"},
+        {"event": "banned", "user": "eve"},
+    ]
 
 
 def test_a_ban_takes_the_place_of_an_earlier_one(bans: Bans) -> None:

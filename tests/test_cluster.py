@@ -304,6 +304,19 @@ async def test_everybody_is_registered_anew_after_redis_lost_all(
     assert told(await two[0].enter(name="bob", codec=MANY_ROOMS), m.Joined)[0].name == "bob-2"
 
 
+async def test_a_room_in_which_nobody_speaks_is_told_that_redis_lost_all(
+    two: list[Node], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On both nodes, of the same epoch."""
+    monkeypatch.setattr(nodes_, "_BEAT_SECONDS", 0.1)
+    alice, bob = await pair(two)
+    await two[0].hub.publishing.publish("lobby", "one", None)
+    redis.Redis.from_url(two[0].config.store.url).flushdb()
+    await two[0].until(lambda: told(alice, m.Gap) and told(bob, m.Gap))
+    assert told(alice, m.Gap) == told(bob, m.Gap)
+    assert [gap.offset for gap in told(alice, m.Gap)] == [0]
+
+
 async def test_a_node_that_was_away_and_swept_comes_back(two: list[Node], monkeypatch: pytest.MonkeyPatch) -> None:
     """Its members are gone for the others, and then there again; a name taken meanwhile becomes another one."""
     monkeypatch.setattr(nodes_, "_LEASE_MS", 300)
@@ -356,9 +369,9 @@ async def test_all_that_is_in_redis_goes_when_everybody_has_gone(two: list[Node]
         await two[0].until(partial(told, peer, m.Left))
         peer.hang_up()
     async with asyncio.timeout(5):
-        while (left := _keys(two[0])) - {"aiochat:1:nodes", "aiochat:1:secret"}:
+        while (left := _keys(two[0])) - {"aiochat:1:{.nodes}:alive", "aiochat:1:secret"}:
             await two[0].turn()
-    assert "aiochat:1:nodes" in left
+    assert "aiochat:1:{.nodes}:alive" in left
     for node in two:
         assert node.hub.cluster is not None
         assert not node.hub.cluster.members._places

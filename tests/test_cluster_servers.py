@@ -14,6 +14,8 @@ from aiochat.errors import Close
 from aiochat.messages import Presence
 from aiochat.sdk import Backoff
 from tests import redis_server
+from tests.apis import SETTINGS, admin_of
+from tests.programs import Closed, program
 from tests.servers import Server, running
 
 SOON = Backoff(shortest_seconds=0.01, longest_seconds=0.2)
@@ -26,10 +28,38 @@ Two = tuple[Server, Server]
 async def two() -> AsyncIterator[Two]:
     """Both on a Redis of their own."""
     with redis_server.running() as redis:
-        settings = {"store.url": redis.url, "presence.interval_ms": 50, "presence.grace_seconds": 1}
+        settings = {**SETTINGS, "store.url": redis.url, "presence.interval_ms": 50, "presence.grace_seconds": 1}
         settings["limits.messages_per_second"] = 0
         async with running(settings=settings) as first, running(settings=settings) as second:
             yield first, second
+
+
+@pytest.mark.timeout(60)
+async def test_the_http_api_of_one_server_answers_for_both(two: Two) -> None:
+    """The first is asked about clients of the second: lists, a message, a direct one, kick, ban, delete."""
+    first, second = two
+    async with admin_of(first) as admin, program(second, "lobby", "bob") as bob, program(second, "attic") as carol:
+        assert (await admin.say("lobby", "hi"))["offset"] == (await bob.next("message", text="hi"))["offset"] == 1
+        assert {room["room"] for room in (await admin.get("rooms"))["rooms"]} == {"lobby", "attic"}
+        assert (await admin.get("rooms/lobby"))["members"] == 1
+        (member,) = (await admin.get("rooms/lobby/members"))["members"]
+        assert (member["client"], member["name"]) == (bob.client, "bob")
+        assert {each["client"] for each in (await admin.get("clients"))["clients"]} == {bob.client, carol.client}
+        assert (await admin.ask("DELETE", "rooms/lobby")).status in {200, 204}
+        assert (await bob.next("gap"))["offset"] == 0
+        assert (await admin.ask("DELETE", f"clients/{carol.client}")).status in {200, 204}
+        assert (await carol.closed())[0] == Close.KICKED
+        assert (await admin.ask("PUT", "bans/addresses/127.0.0.1", {})).status in {200, 201, 204}
+        assert (await bob.closed())[0] == Close.BANNED
+        assert (await admin.ask("DELETE", "bans/addresses/127.0.0.1")).status in {200, 204}
+        async with asyncio.timeout(10):
+            while True:
+                try:
+                    async with program(second, "lobby") as back:
+                        assert (await back.ask("who", room="lobby"))["count"] == 1
+                        break
+                except Closed:  # the other server has not heard of it yet
+                    await asyncio.sleep(0.02)
 
 
 class Link:

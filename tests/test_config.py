@@ -157,6 +157,14 @@ def test_settings_are_frozen() -> None:
         ('[security]\nallowed_origins = "*"', "security.allowed_origins: got '*', takes a list such as [\"same-origin"),
         ("[security]\nallowed_origins = 5", "security.allowed_origins: got 5, takes a list"),
         ("[security]\ntoken_algorithms = []", "security.token_algorithms: got [], takes 1 of them or more"),
+        (
+            '[security]\ntoken_audience = "x"',
+            "security.mode: got 'anonymous', takes optional or required with security.t",
+        ),
+        (
+            '[security]\ntoken_issuer = "x"',
+            "security.mode: got 'anonymous', takes optional or required with security.t",
+        ),
         ('[security]\nsession_secret = "short"', "security.session_secret: takes 16 characters or more"),
         ("[security]\nallowed_origins = [5]", "security.allowed_origins.0: got 5, takes a text"),
         ("[queue]\nmax_messages = 10001", "history.max_messages: got 20000, takes at least twice queue.max_messages"),
@@ -274,6 +282,10 @@ def test_rules_for_rooms_are_printed_as_they_stand_in_a_file(file: Callable[[str
         ("[[room]]\nmatch = 'a b'", "room.0.match: got 'a b', takes a pattern of rooms such as team-*"),
         ("[[room]]\nmatch = 'a'\nmute = true", "room.0.mute: no such setting; takes match, join, publish"),
         ("[room]\nmatch = 'a'", "room: "),
+        (
+            "[[room]]\nmatch = 'team-*'\n[[room]]\nmatch = 'team-a*'",
+            "room.1.match: got 'team-a*' after 'team-*', takes a place before it",
+        ),
     ],
 )
 def test_a_rule_that_cannot_be_is_named(file: Callable[[str], Path], content: str, said: str) -> None:

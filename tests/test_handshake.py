@@ -1,8 +1,10 @@
 """What the server says to a request to upgrade: who is let in, who is refused, and how they are told."""
 
 import asyncio
+from pathlib import Path
 
 import pytest
+import trustme
 
 from tests.raw import CLOSE, masked
 from tests.servers import Server, running, talking
@@ -208,3 +210,15 @@ async def test_a_request_byte_by_byte_is_cut_off() -> None:
             trickling.cancel()
         await talker.say("still here")
         assert await talker.hear() == "still here"
+
+
+@pytest.mark.parametrize("uvloop", [True, False])
+async def test_who_never_finishes_tls_is_cut_off(tmp_path: Path, *, uvloop: bool) -> None:
+    """After `limits.handshake_seconds`, too; no request and no limit knows of it before."""
+    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    issued = trustme.CA().issue_cert("127.0.0.1")
+    issued.cert_chain_pems[0].write_to_path(certificate)
+    issued.private_key_pem.write_to_path(key)
+    tls = {"server.tls_certificate": str(certificate), "server.tls_key": str(key), "limits.handshake_seconds": 0.2}
+    async with running(settings=tls, uvloop=uvloop) as server, connected(server) as (reader, _):
+        assert await reader.read() == b""

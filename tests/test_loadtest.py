@@ -138,7 +138,8 @@ def test_a_record_says_what_was_run(url: str, capsys: pytest.CaptureFixture[str]
         (["--clients", "0"], "--set: clients is 0; it takes a whole number above 0"),
         (["--url", "ws://127.0.0.1:1"], "there is no server at ws://127.0.0.1:1/ws: Connection refused"),
         (["--url", "127.0.0.1:8080"], "--url is '127.0.0.1:8080'; it takes ws://HOST:PORT/PATH"),
-        (["--pid", "1"], "--pid goes with --url"),
+        (["--pid", "1"], "--pid goes with one --url"),
+        (["--pid", "1", "--url", "ws://127.0.0.1:1", "--url", "ws://127.0.0.1:2"], "--pid goes with one --url"),
         (["--peer"], "--peer: it only sends on what it gets"),
         (["--rounds", "0"], "--rounds is 0; it takes 1 or more"),
         (["--json", "no/such/folder/a.json"], "--json 'no/such/folder/a.json': there is no such folder"),
@@ -350,6 +351,17 @@ async def test_before_the_load_an_interrupt_ends_it_at_once() -> None:
     assert process.returncode == 130
     assert errors.decode() == "aiochat loadtest: interrupted, and nothing was measured\n"
     assert psutil.wait_procs(children, timeout=10)[1] == []
+
+
+async def test_killed_outright_it_leaves_no_process_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its server and its workers notice that nobody holds the other end of their pipes."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))  # a folder is left, for nobody is there to remove it
+    async with commanded("idle", "--seconds", "50", "--clients", "2", "--quiet") as process:
+        while len(children := psutil.Process(process.pid).children(recursive=True)) < 4:  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0.02)  # the server and its writer, a worker and Python's own tracker
+        process.kill()
+        await process.wait()
+    assert psutil.wait_procs(children, timeout=15)[1] == []
 
 
 def test_the_second_interrupt_is_not_waited_for() -> None:

@@ -184,11 +184,11 @@ def test_who_waits_too_long_behind_an_append_is_refused(hub: Hub) -> None:
     hub.say("a", "two")
     hub.say("b", "uno")
     hub.clock.now += 5
-    assert hub.queue.refuse_late() == ((), ())
+    assert hub.queue.refuse_late() == ((), (), ())
     hub.clock.now += 0.1
-    drafts, rooms = hub.queue.refuse_late()
-    assert [each.text for each in drafts] == ["one", "two", "uno"]
-    assert hub.queue.refuse_late() == ([], [])
+    late, behind, rooms = hub.queue.refuse_late()
+    assert ([each.text for each in late], [each.text for each in behind]) == (["one"], ["two", "uno"])
+    assert hub.queue.refuse_late() == ((), [], [])
     assert [room.name for room in rooms] == ["a", "b"]
     assert (hub.rooms["a"].drafts, hub.rooms["b"].drafts) == ([], [])
     assert refused(hub).code == "unavailable"
@@ -207,7 +207,7 @@ def test_without_an_append_in_flight_nobody_is_late(hub: Hub) -> None:
     hub.answer()
     hub.clock.now += 1000
     hub.say("a", "two")
-    assert hub.queue.refuse_late() == ((), ())
+    assert hub.queue.refuse_late() == ((), (), ())
     assert hub.append() == ["a"]
 
 

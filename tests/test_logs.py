@@ -173,6 +173,31 @@ def test_a_flood_is_counted_when_it_comes_again(
     assert [line["event"] for line in parsed(capsys)] == ["accept() failed: EMFILE"]
 
 
+def test_a_defect_that_comes_again_and_again_does_not_flood_the_log(
+    set_up: SetUp, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Five tracebacks of an event pass, and five of another one; the next one says how many were left out."""
+    now = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    set_up()
+    logger = structlog.get_logger("aiochat.http.request_ids")
+
+    def log(event: str) -> None:
+        try:
+            fail(SECRET)
+        except ValueError:
+            logger.exception(event, request_id=str(time.perf_counter()))
+
+    for _ in range(1000):
+        log("request_failed")
+    log("command_failed")
+    assert [line["event"] for line in parsed(capsys)] == ["request_failed"] * 5 + ["command_failed"]
+    now += 11
+    log("request_failed")
+    (line,) = parsed(capsys)
+    assert (line["left_out"], "exception" in line) == (995, True)
+
+
 def test_failed_tasks_are_of_one_kind(set_up: SetUp, capsys: pytest.CaptureFixture[str]) -> None:
     """asyncio names each task and each coroutine in its line."""
     set_up()

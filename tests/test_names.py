@@ -63,9 +63,26 @@ def test_rooms_are_named_in_any_script(raw: str) -> None:
     assert room_name(raw) == raw
 
 
-@pytest.mark.parametrize("raw", ["", "-a", ".a", "\u0301a", "a b", "a/b", "a\nb", "a\u200bb", "a\ud800", "\U0001f600"])
+@pytest.mark.parametrize(
+    "raw",
+    [
+        "",
+        "-a",
+        ".a",
+        "\u0301a",
+        "a b",
+        "a/b",
+        "a\nb",
+        "a\u200bb",
+        "a\ud800",
+        "\U0001f600",
+        "\u3164",
+        "a\u115f",
+        "a\ufe0f",
+    ],
+)
 def test_a_room_that_cannot_be_is_refused(raw: str) -> None:
-    """Neither empty, nor beginning with a sign, nor holding spaces, slashes, control or format characters."""
+    """Neither empty, nor beginning with a sign, nor holding spaces, slashes, or what is not seen."""
     assert (refusal(room_name, raw).code, refusal(room_name, raw).field) == ("bad_room", "room")
 
 
@@ -121,7 +138,8 @@ def test_a_names_limit_is_in_characters(raw: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "raw", ["a:b", "a@b", "a/b", 'a"b', "a'b", "*a", "!a", "a\tb", "a\x1b[m", "a\u202eb", "a\u200bb"]
+    "raw",
+    ["a:b", "a@b", "a/b", 'a"b', "a'b", "*a", "!a", "\ufe0f*a", "\u3164 !a", "a\tb", "a\x1b[m", "a\u202eb", "a\u200bb"],
 )
 def test_a_name_that_could_deceive_is_refused(raw: str) -> None:
     """No characters that the text codec gives a meaning to, and no control, format or bidi characters."""
@@ -141,6 +159,35 @@ def test_what_is_too_long_is_not_normalized(name: Callable[[str], str], monkeypa
         patched.setattr(unicodedata, "normalize", normalize)
         assert "long" in refusal(name, MARKS_OUT_OF_ORDER).reason
     normalize.assert_not_called()
+
+
+@pytest.mark.parametrize("raw", ["\u3164", "\u2800\u2800", "\ufe0f \ufe0f", "\uffa0\u034f"])
+def test_a_name_that_nobody_can_see_is_none(raw: str) -> None:
+    """Fillers, blanks and selectors alone show nothing."""
+    assert "can be seen" in refusal(display_name, raw).reason
+
+
+@pytest.mark.parametrize("other", ["alice\ufe0f", "\u3164alice", "al\u034fice", "al\U000e0100ice", "alice \u2800"])
+def test_what_is_not_seen_makes_no_other_name(other: str) -> None:
+    """Whatever it is, wherever it stands; who wants it gets what alice's name leaves."""
+    assert fold(display_name(other)) == "alice"
+
+
+def test_spaces_within_a_name_are_one() -> None:
+    """A page shows several as one."""
+    assert fold("Mary  Ann") == fold("mary ann") != fold("maryann")
+
+
+def test_an_emoji_keeps_its_colour() -> None:
+    """Its selector is shown, and makes it no other than without."""
+    assert display_name("\u2764\ufe0f") == "\u2764\ufe0f"
+    assert fold("\u2764\ufe0f") == fold("\u2764")
+
+
+@pytest.mark.parametrize("raw", ["guest-1", "g\ufe0fuest-1"])
+def test_nobody_passes_for_a_guest(raw: str) -> None:
+    """The unnamed are shown so."""
+    assert "guest-" in refusal(display_name, raw).reason
 
 
 @pytest.mark.parametrize("other", ["ALICE", "alice", "\uff21\uff2c\uff29\uff23\uff25", "\U0001d400lice"])

@@ -19,9 +19,9 @@ async def test_a_named_client_is_shown_with_its_name(shared: Server, room: str) 
         assert [await alice.hear(), await unnamed.hear()] == ["hello you"] * 2
 
 
-@pytest.mark.parametrize("taken", ["alice", "ALICE", "\uff41lice", "  alice "])
+@pytest.mark.parametrize("taken", ["alice", "ALICE", "\uff41lice", "  alice ", "alice\ufe0f"])
 async def test_a_taken_name_becomes_another(shared: Server, room: str, taken: str) -> None:
-    """The second alice is alice-2, whatever the case or width of the letters, and the third is alice-3."""
+    """The second alice is alice-2, however the letters are written and what cannot be seen; the third is alice-3."""
     url = f"{shared.ws_url}/{room}"
     async with talking(url, params={"name": "alice"}) as first, wired(shared, f"/ws/{room}") as second:
         await first.hear()

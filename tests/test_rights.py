@@ -4,13 +4,19 @@ import asyncio
 import time
 from fnmatch import fnmatchcase
 from typing import Any, Final
+from unittest.mock import AsyncMock
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
+import aiochat
 from aiochat.auth.identity import LEEWAY_SECONDS, Identity, fits
 from aiochat.auth.tokens import Tokens
+from aiochat.config import load
 from tests.hub_programs import Clock, HubProgram, ProgramChat
 from tests.minted import minted, tokens
 from tests.programs import Event
@@ -298,6 +304,31 @@ async def test_the_first_table_that_fits_counts(clock: Clock) -> None:
     for room, expected in (("a-b1", "ack"), ("a-c", "forbidden"), ("b", "ack")):
         client = await chat.come(room)
         assert outcome(await answer(chat, client, "publish", room=room, text="hi")) == expected
+
+
+@pytest.mark.parametrize(
+    ("security", "on_connect", "said"),
+    [
+        ({}, None, [{"join": "users", "publish": "users"}, {"publish": "users"}, {"join": "named"}]),
+        ({"mode": "optional", "token_key": "k" * 32}, None, []),
+        ({}, AsyncMock(), []),
+    ],
+)
+async def test_rules_for_users_are_told_of_where_nobody_can_be_one(
+    security: dict[str, str], on_connect: AsyncMock | None, said: list[dict[str, str]]
+) -> None:
+    """At the start: without tokens or an application that knows its users, such a rule shuts everybody out."""
+    app, hooks = web.Application(), aiochat.Hooks()
+    config = load(flags={"store": {"url": "memory:"}, "room": RULES, "security": security})
+    aiochat.setup(app, config, hooks=hooks)
+    if on_connect is not None:
+        hooks.on_connect(on_connect)
+    with capture_logs() as lines:
+        async with TestServer(app):
+            pass
+    told = [line for line in lines if line["event"] == "room_rule_for_nobody"]
+    keys = ("join", "publish")
+    assert [{key: line[key] for key in keys if key in line} for line in told] == said
 
 
 # A new token, and the end of one.

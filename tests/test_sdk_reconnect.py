@@ -18,6 +18,7 @@ from tests.scripted import next_of
 from tests.servers import running
 
 EAGER: Final = Backoff(uniform=lambda shortest, longest: 0.001)
+PATIENT: Final = Backoff(uniform=lambda shortest, longest: 0.1)  # leaves the processor to the server that starts
 UNLIMITED: Final = {"limits.messages_per_second": 0, "limits.bytes_per_second": 0}
 MESSAGES: Final = 4000
 CUTS: Final = 200
@@ -161,8 +162,8 @@ async def test_killed_and_restarted_nothing_is_lost_and_nothing_doubled(tmp_path
     async with AsyncExitStack() as stack:
         server = await stack.enter_async_context(running(settings=settings))
         proxy = await stack.enter_async_context(proxied(server.port))
-        publisher = await stack.enter_async_context(connect(proxy.url, "alice"))
-        subscriber = await stack.enter_async_context(connect(proxy.url, "bob"))
+        publisher = await stack.enter_async_context(connect(proxy.url, "alice", backoff=PATIENT))
+        subscriber = await stack.enter_async_context(connect(proxy.url, "bob", backoff=PATIENT))
         clients = {publisher.client, subscriber.client}
         publishing = asyncio.create_task(publish_all(publisher, texts, at_once=20))
         heard: list[Message] = []
@@ -173,9 +174,9 @@ async def test_killed_and_restarted_nothing_is_lost_and_nothing_doubled(tmp_path
             proxy.port = server.port
         heard += await hear(subscriber, len(texts) - len(heard))
         offsets = await publishing
-        log = await logged(proxy.url)
         assert {publisher.client, subscriber.client} == clients
         assert await names_in_the_lobby(subscriber) == ["alice", "bob"]
+        log = await logged(proxy.url)
     assert [message.text for message in heard] == [message.text for message in log]
     assert {message.text: message.offset for message in log} == dict(zip(texts, offsets, strict=True))
 

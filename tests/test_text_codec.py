@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from aiochat import messages as m
 from aiochat.codecs.text import TextCodec, clean
-from aiochat.errors import Close, Disconnect, Reply
+from aiochat.errors import UNCONFIRMED, Close, Disconnect, Reply
 from aiochat.messages import HERE
 from tests.strategies import ANY_EVENT, ENTRIES, EVENTS, MESSAGES
 from tests.wire import TEXT, Frame, frames_of
@@ -279,6 +279,10 @@ MANY = tuple(m.Sender(f"c{number}", f"n{number}") for number in range(12))
         (
             m.Error(code="unavailable", reason="the log is away", command="publish", retry_after_ms=1000),
             ["! not sent: the log is away, try again"],
+        ),
+        (
+            m.Error(code="unavailable", reason=UNCONFIRMED, command="publish", retry_after_ms=1000),
+            ["! perhaps not sent: the history did not confirm it"],
         ),
         (m.Error(code="bad_name", reason="that is no name"), ["! that is no name"]),
     ],

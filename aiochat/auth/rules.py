@@ -3,14 +3,18 @@
 A client may do what both its identity and the room's rule let it do. The embedding application and the API may all.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import Final
 
+import structlog
+
 from aiochat.auth.identity import Identity, fits
-from aiochat.config import RoomRule
+from aiochat.config import Config, RoomRule
 from aiochat.errors import Reply
 
 OPEN: Final = RoomRule(match="*")
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
 class Rules:
@@ -22,6 +26,17 @@ class Rules:
     def of(self, room: str) -> RoomRule:
         """The rule of the room of this name, in the form that the server makes of it."""
         return next((rule for rule in self._tables if fits(rule.match, room)), OPEN)
+
+
+def warn_of_rules_for_nobody(config: Config, hooks: Container[str]) -> None:
+    """Say which rules are for verified users, where neither a token nor the hook `on_connect` makes anybody one."""
+    if config.security.mode != "anonymous" or "on_connect" in hooks:
+        return
+    for rule in config.room:
+        takes = {"join": rule.join, "publish": rule.publish}
+        for_users = {key: who for key, who in takes.items() if who in {"users", "named"}}
+        if for_users:
+            _log.warning("room_rule_for_nobody", match=rule.match, **for_users)
 
 
 def may_join(identity: Identity, room: str, rule: RoomRule) -> bool:

@@ -31,7 +31,7 @@ class Cluster:
         loop = asyncio.get_running_loop()
         self.members = Members(link, hub.directory, hub.config.presence, loop.time, hub.later, self._tell, self._called)
         self.places = Places(link, loop.time)
-        self.lists = Lists(hub, link, self.members.steps)
+        self.lists = Lists(hub, link, self.members.steps, self.members.fullest)
         handlers: dict[str, Callable[..., Any]] = {
             "direct": self._deliver,
             "replace": self._replace,
@@ -40,7 +40,7 @@ class Cluster:
             **self.lists.handlers,
         }
         self.post = self.lists.post = Post(link, loop.time, hub.later, handlers, self._read_bans)
-        self.nodes = Nodes(link, self.members, loop.time, hub.later, self.places.register_anew)
+        self.nodes = Nodes(link, self.members, loop.time, hub.later, self._registered_anew)
         self._memberships: dict[tuple[str, Client], Membership] = {}
         self._typing: dict[str, dict[str | None, Sender]] = {}
         self.check()
@@ -55,6 +55,11 @@ class Cluster:
     def end(self) -> None:
         """The node stops: who was here has the grace to come back on another one."""
         self.nodes.end(self._hub.config.presence.grace_seconds)
+
+    def _registered_anew(self) -> None:
+        """Redis may not have had what is here; then it has lost the rooms, too, and nobody need have spoken since."""
+        self.places.register_anew()
+        self._link.look_again()
 
     # Rooms.
 

@@ -14,6 +14,7 @@ from aiochat.messages import RoomInfo, Sender
 from aiochat.roomlog.contract import Link
 
 if TYPE_CHECKING:
+    from aiochat.cluster.fullest import Fullest
     from aiochat.cluster.post import Post
     from aiochat.cluster.steps import Steps
     from aiochat.hub import Hub
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 _FULLEST: Final = 1000
 _FRESH_SECONDS: Final = 1.0
 
-Fullest = Callable[[int, list[RoomInfo]], object]
+Listed = Callable[[int, list[RoomInfo]], object]
 Then = Callable[[Any], object]  # is told the page, or the `Reply` that says why there is none
 
 _Item = TypeVar("_Item")
@@ -32,20 +33,20 @@ class Lists:
 
     post: "Post"
 
-    def __init__(self, hub: "Hub", link: Link, steps: "Steps") -> None:
+    def __init__(self, hub: "Hub", link: Link, steps: "Steps", fullest: "Fullest") -> None:
         self._hub = hub
         self._link = link
         self._steps = steps
-        self._fullest = steps.fullest
+        self._fullest = fullest
         self._known: tuple[float, int, list[RoomInfo]] = (-_FRESH_SECONDS, 0, [])
-        self._waiting: list[Fullest] = []
+        self._waiting: list[Listed] = []
         self.handlers: dict[str, Callable[..., Any]] = {
             "rooms": self._rooms,
             "members": self._members,
             "clients": self._clients,
         }
 
-    def fullest(self, then: Fullest) -> None:
+    def fullest(self, then: Listed) -> None:
         """How many rooms there are and the thousand fullest, a second ago at most; of this node, if Redis is away."""
         at, count, rooms = self._known
         if asyncio.get_running_loop().time() - at < _FRESH_SECONDS:
@@ -53,16 +54,14 @@ class Lists:
             return
         self._waiting.append(then)
         if len(self._waiting) == 1:
-            asked = [("ZCARD", self._fullest), ("ZRANGE", self._fullest, 0, _FULLEST - 1, "REV", "WITHSCORES")]
-            self._link.ask(asked, lambda replies: self._hub.later(partial(self._found, replies)))
+            self._fullest.top(_FULLEST, self._found)
 
-    def _found(self, replies: list[Any] | StoreError) -> None:
-        if isinstance(replies, StoreError):
+    def _found(self, count: int, found: list[tuple[str, int]] | StoreError) -> None:
+        if isinstance(found, StoreError):
             fullest = heapq.nlargest(_FULLEST, self._hub.rooms.values(), key=self._hub.count)
             count, rooms = len(self._hub.rooms), [RoomInfo(room.name, self._hub.count(room)) for room in fullest]
         else:
-            count, flat = replies
-            rooms = [RoomInfo(flat[at].decode(), int(flat[at + 1])) for at in range(0, len(flat), 2)]
+            rooms = [RoomInfo(name, members) for name, members in found]
         self._known = asyncio.get_running_loop().time(), count, rooms
         waiting, self._waiting = self._waiting, []
         for then in waiting:

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
+from aiochat.cluster.fullest import Fullest
 from aiochat.cluster.steps import LIFE_MS, Steps, unpack, wanted
 from aiochat.config import Presence
 from aiochat.directory import Directory
@@ -21,7 +22,6 @@ from aiochat.roomlog.contract import Link
 _TOUCH_SECONDS: Final = 6 * 3600.0
 _STAND_SECONDS: Final = 1.0  # for a room's channel, so that nobody who comes misses who comes next
 _RECOUNT_SECONDS: Final = 1.0  # after a large room's count has changed; members.lua tells it at most twice in that
-_AT_ONCE: Final = 500  # rooms of which something is told in one check
 
 Tell = Callable[[str, str, Sender, str | None], object]
 
@@ -87,9 +87,9 @@ class Members:
         self._tell = tell
         self._called = called
         self.steps = Steps(link, settings, put_item, self._see)
+        self.fullest = Fullest(link, self.steps, put_item, self._noted)
         self._places: dict[str, _Place] = {}
         self._lost: dict[Membership, None] = {}  # the longest first
-        self._changed: dict[str, None] = {}  # rooms whose place among the fullest is to be noted
         self._stamps = 0
 
     def count(self, room: str, here: int) -> int:
@@ -166,20 +166,16 @@ class Members:
             elif now >= place.touch_at:
                 place.touch_at = now + _TOUCH_SECONDS
                 self.steps.ask(room, "count", (), lambda _: None)
-        changed, self._changed = self._changed, {}
-        for number, room in enumerate(changed):
-            if number >= _AT_ONCE:
-                self._changed[room] = None
-            else:
-                self._link.ask([self.steps.note(room)], partial(self._noted, room))
+        self.fullest.check()
 
     def _recounted(self, room: str, result: Any) -> None:
         if not isinstance(result, StoreError):
             self._tell(room, "moved", Sender(), None)
 
-    def _noted(self, room: str, result: list[Any] | StoreError) -> None:
-        if isinstance(result, StoreError):
-            self._changed[room] = None
+    def _noted(self, room: str) -> None:
+        """It stands among the fullest as it is; until then, whoever sweeps this node has to look at it."""
+        if room not in self._places:
+            self._link.ask([("SREM", self.steps.rooms_of(self.node), room)], self._written)
 
     def sweep(self, room: str, node: str, then: Callable[[StoreError | None], object], cursor: str = "who 0") -> None:
         """Take those out of the room who were on a node that is no more."""
@@ -190,7 +186,7 @@ class Members:
             elif result[2]:
                 self.sweep(room, node, then, result[2].decode())
             else:
-                self._changed[room] = None
+                self.fullest.changed(room)
                 then(None)
 
         self.steps.ask(room, "sweep", (node, cursor), answered)
@@ -233,7 +229,6 @@ class Members:
         self._go_on(place)
         del self._places[room]
         self._link.unlisten(self.steps.channel(room))
-        self._link.ask([("SREM", self.steps.rooms_of(self.node), room)], self._written)
 
     def _do(self, room: str, step: Callable[[], None]) -> None:
         place = self._places.get(room)
@@ -250,7 +245,7 @@ class Members:
     def _enter(self, membership: Membership, then: Callable[[str | None], object], *, is_known: bool = False) -> None:
         who = (membership.client, self.node, membership.stamp, membership.user or "", int(is_known))
         answered = partial(self._entered, membership, then)
-        self._changed[membership.room] = None
+        self.fullest.changed(membership.room)
         self.steps.ask(membership.room, "enter", (*who, *wanted(membership.name)), answered)
 
     def _entered(self, membership: Membership, then: Callable[[str | None], object], result: Any) -> None:
@@ -290,7 +285,7 @@ class Members:
         self._do(room, partial(self._send, room, step, *arguments))
 
     def _send(self, room: str, step: str, *arguments: str | int) -> None:
-        self._changed[room] = None
+        self.fullest.changed(room)
         self.steps.ask(room, step, arguments, self._written)
 
     def _written(self, result: Any) -> None:

@@ -18,6 +18,7 @@ _LEASE_MS: Final = (
 _LIFE_MS: Final = 24 * 3_600_000
 _SWEEP_MS: Final = 10_000  # without progress, and another node sweeps
 _ROOMS_AT_ONCE: Final = 50
+_SLOT: Final = "{.nodes}"  # one for what a script needs of all nodes; no room has such a name
 
 _logger: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -64,13 +65,13 @@ class Nodes:
 
     @property
     def _nodes(self) -> str:
-        return f"{self._link.prefix}:nodes"
+        return f"{self._link.prefix}:{_SLOT}:alive"
 
     def _keys(self) -> tuple[str, str]:
         return self._nodes, self._mark(self._members.node)
 
     def _mark(self, node: str) -> str:
-        return f"{self._link.prefix}:swept:{node}"
+        return f"{self._link.prefix}:{_SLOT}:swept:{node}"
 
     def _beat(self) -> None:
         call = ("EVALSHA", self._script, 2, *self._keys(), self._members.node, _LEASE_MS, _LIFE_MS)

@@ -39,12 +39,6 @@ class Steps:
         self._put_item = put_item
         self._see = see
         self._script = link.load(script("members"))
-        self._fullest = link.load(script("fullest"))
-
-    @property
-    def fullest(self) -> str:
-        """The key of all rooms, by their number of members."""
-        return f"{self._link.prefix}:fullest"
 
     def members_of(self, room: str) -> str:
         """The key of a room's members."""
@@ -72,10 +66,6 @@ class Steps:
             return
         self._see(room, replies[0][0], int(replies[0][1]))
         then(replies[0])
-
-    def note(self, room: str) -> Command:
-        """The command that gives a room its place among the fullest."""
-        return ("EVALSHA", self._fullest, 2, self.members_of(room), self.fullest, room, LIFE_MS)
 
     def _name(self, room: str) -> str:
         return f"{self._link.prefix}:{{{room}}}"

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from aiochat.errors import Close, Disconnect, Reply
+from aiochat.errors import UNCONFIRMED, Close, Disconnect, Reply
 from aiochat.frames import text_frames
 from aiochat.messages import (
     HERE,
@@ -245,6 +245,8 @@ def _history_page(event: HistoryPage) -> list[str]:
 
 
 def _error(event: Error) -> list[str]:
+    if event.command == "publish" and event.reason == UNCONFIRMED:  # who says it again may say it twice
+        return [f"! perhaps not sent: {event.reason}"]
     not_sent = "not sent: " if event.command == "publish" else ""
     again = ", try again" if event.retry_after_ms is not None else ""
     return [f"! {not_sent}{event.reason}{again}"]

@@ -5,6 +5,7 @@ A ban ends the connections it is about (4403) and stops new ones; the room log k
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_network
 from typing import Final
 
@@ -138,7 +139,7 @@ class Bans:
         if self.share is not None:
             self.share(_key(ban), _encode(ban))
         self._enforce()
-        _log.info("banned", user=ban.user, address=ban.address, reason=ban.reason, expires=ban.expires)
+        _log.info("banned", **_said_of(ban))
         return ban
 
     def _lift(self, ban: Ban) -> bool:
@@ -150,7 +151,7 @@ class Bans:
         is_over = not _is_in_force(found, time.time())
         if self.share is not None and not is_over:  # that it is over every node sees by itself
             self.share(_key(found), None)
-        _log.info("ban_expired" if is_over else "ban_lifted", user=found.user, address=found.address)
+        _log.info("ban_expired" if is_over else "ban_lifted", **_who(_key(found)))
         return not is_over
 
     def _drop(self, ban: Ban) -> None:
@@ -196,9 +197,9 @@ class Bans:
         ban = self._of_key(key)
         self._unkept.add(key)
         value = None if ban is None else _encode(ban)
-        self._log.keep(key, value, lambda result: self._kept(key, ban, result))
+        self._log.keep(key, value, lambda result: self._kept(key, result))
 
-    def _kept(self, key: str, ban: Ban | None, result: StoreError | None) -> None:
+    def _kept(self, key: str, result: StoreError | None) -> None:
         if result is None:
             self._unkept.discard(key)
             self._was_told = self._was_told and bool(self._unkept)
@@ -206,11 +207,28 @@ class Bans:
         self._is_failing = True
         if not self._was_told:
             self._was_told = True
-            _log.warning("ban_not_kept", user=ban and ban.user, address=ban and ban.address, reason=str(result))
+            _log.warning("ban_not_kept", **_who(key), reason=str(result))
 
 
 def _key(ban: Ban) -> str:
     return f"{_USER}{ban.user}" if ban.user is not None else f"{_ADDRESS}{ban.address}"
+
+
+def _who(key: str) -> dict[str, str]:
+    """Whose it is, for a line of the log."""
+    if key.startswith(_USER):
+        return {"user": key.removeprefix(_USER)}
+    return {"address": key.removeprefix(_ADDRESS)}
+
+
+def _said_of(ban: Ban) -> dict[str, str]:
+    """What there is to tell in the log; a ban without `until` is for ever."""
+    said = _who(_key(ban))
+    if ban.reason:
+        said["reason"] = ban.reason
+    if ban.expires is not None:
+        said["until"] = f"{datetime.fromtimestamp(ban.expires, UTC):%FT%TZ}"
+    return said
 
 
 def _end(seconds: float | None) -> float | None:

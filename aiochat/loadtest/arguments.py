@@ -32,7 +32,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     load.add_argument("--processes", type=int, metavar="P", help="that run the clients; default: cores - 1")
     load.add_argument("--rounds", type=int, default=1, metavar="N", help="run it N times, for the noise to show")
     measured = parser.add_argument_group("the server")
-    measured.add_argument("--url", help="ws://HOST:PORT/PATH; default: starts its own")
+    measured.add_argument(
+        "--url",
+        action="append",
+        help="ws://HOST:PORT/PATH; default: starts its own. Several are\n"
+        "nodes of one chat: every room is spread over them, and\n"
+        "latencies are of messages from one to another",
+    )
     measured.add_argument("--pid", type=int, help="its process; default: found, if it runs here")
     measured.add_argument("--peer", action="store_true", help="measure a bare broadcast server beside it")
     reports = parser.add_argument_group("the report")

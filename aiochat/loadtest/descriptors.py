@@ -3,6 +3,7 @@
 import contextlib
 import resource
 import sys
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import msgspec
@@ -32,7 +33,7 @@ class Limit(NamedTuple):
         return (self.files - self.reserved) * self.processes
 
 
-def limits(processes: int, server_pid: int | None, own: bool) -> list[Limit]:
+def limits(processes: int, server_pids: Sequence[int], own: bool) -> list[Limit]:
     """Ours, raised as far as it goes, and the server's: one of our own inherits ours."""
     raise_descriptor_limit()
     ours, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -40,11 +41,11 @@ def limits(processes: int, server_pid: int | None, own: bool) -> list[Limit]:
     found = [Limit("each process of the load test,", ours, METER_RESERVE, processes)]
     if own:
         found.append(Limit("the server,", ours, RESERVED_DESCRIPTORS))
-    elif server_pid is not None and sys.platform == "linux":
+    for pid in server_pids if sys.platform == "linux" else ():
         with contextlib.suppress(psutil.Error):
-            server = psutil.Process(server_pid)
+            server = psutil.Process(pid)
             files, _ = server.rlimit(psutil.RLIMIT_NOFILE)
-            found.append(Limit(f"the server, process {server_pid},", files, server.num_fds()))
+            found.append(Limit(f"the server, process {pid},", files, server.num_fds(), len(server_pids)))
     return found
 
 

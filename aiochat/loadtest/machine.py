@@ -18,22 +18,24 @@ _PARTS: Final = ("aiohttp", "uvloop", "picows", "msgspec")
 
 
 class Usage(NamedTuple):
-    """Of a process and its children: when, CPU seconds so far, resident bytes now."""
+    """Of processes and their children: when, CPU seconds so far, resident bytes now."""
 
     at: float
     cpu_seconds: float
     resident_bytes: int
 
 
-def usage(pid: int) -> Usage:
-    """Raises psutil.Error if the process has ended or is not ours to look at."""
-    process = psutil.Process(pid)
+def usage(*pids: int) -> Usage:
+    """Raises psutil.Error if one of the processes has ended or is not ours to look at."""
     at = time.monotonic()
-    cpu_seconds, resident_bytes = _usage(process)
-    for child in process.children(recursive=True):
-        with contextlib.suppress(psutil.NoSuchProcess):
-            more_seconds, more_bytes = _usage(child)
-            cpu_seconds, resident_bytes = cpu_seconds + more_seconds, resident_bytes + more_bytes
+    cpu_seconds, resident_bytes = 0.0, 0
+    for process in map(psutil.Process, pids):
+        own_seconds, own_bytes = _usage(process)
+        cpu_seconds, resident_bytes = cpu_seconds + own_seconds, resident_bytes + own_bytes
+        for child in process.children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                more_seconds, more_bytes = _usage(child)
+                cpu_seconds, resident_bytes = cpu_seconds + more_seconds, resident_bytes + more_bytes
     return Usage(at, cpu_seconds, resident_bytes)
 
 

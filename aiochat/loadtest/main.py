@@ -101,7 +101,7 @@ def _plan(arguments: argparse.Namespace, scenario: Scenario) -> Plan:
             raise CannotRun(f"--{flag} is {number}; it takes 1 or more")
     found = _server(arguments, scenario)
     processes = arguments.processes or max(1, min(MAX_PROCESSES, cores() - 1))
-    scenario = fitted(scenario, limits(processes, found.pid if found else None, own=found is None))
+    scenario = fitted(scenario, limits(processes, found.pids if found else (), own=found is None))
     return Plan(
         name=Path(arguments.scenario).stem,
         scenario=scenario,
@@ -114,13 +114,14 @@ def _plan(arguments: argparse.Namespace, scenario: Scenario) -> Plan:
 
 
 def _server(arguments: argparse.Namespace, scenario: Scenario) -> Server | None:
-    if arguments.url is not None:
-        found = server.at_url(arguments.url, arguments.pid)
-        target.check(found.target, scenario)
-        return found
-    if arguments.pid is not None:
-        raise CannotRun("--pid goes with --url: it is the process of the server there")
-    return None
+    if arguments.pid is not None and len(arguments.url or ()) != 1:
+        raise CannotRun("--pid goes with one --url: it is the process of the server there")
+    if arguments.url is None:
+        return None
+    found = server.at_urls(arguments.url, arguments.pid)
+    for node in found.target.nodes:
+        target.check(node, scenario)
+    return found
 
 
 def _record(arguments: argparse.Namespace, scenario: Scenario, plan: Plan, measured: Rounds, started: str) -> Record:

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Final
 
+import msgspec
 import psutil
 
 from aiochat.config import defaults, is_secret, load
@@ -34,18 +35,18 @@ _NO_SETTINGS: Final = ("server.host", "server.port", "logging.level")  # of what
 
 
 class Server:
-    """A server that runs. `pid` is None where its process is not ours to look at."""
+    """A server that runs. `pids` has the process of each node; none where they are not ours to look at."""
 
-    def __init__(self, target: Target, pid: int | None, *, pinned: bool = False) -> None:
+    def __init__(self, target: Target, pids: Sequence[int], *, pinned: bool = False) -> None:
         self.target = target
-        self.pid = pid
+        self.pids = pids
         self.pinned = pinned
         self._process: subprocess.Popen[bytes] | None = None
 
     def usage(self) -> Usage | None:
         """None once it has ended."""
         with contextlib.suppress(psutil.Error):
-            return None if self.pid is None else usage(self.pid)
+            return usage(*self.pids) if self.pids else None
         return None
 
     def end(self) -> str:
@@ -53,20 +54,20 @@ class Server:
         if self._process is not None:
             code = self._process.poll()
             return "" if code is None else f"the server ended, {_fate(code)}"
-        gone = self.pid is not None and not psutil.pid_exists(self.pid)
-        return f"the server, process {self.pid}, ended" if gone else ""
+        gone = next((pid for pid in self.pids if not psutil.pid_exists(pid)), None)
+        return "" if gone is None else f"the server, process {gone}, ended"
 
     def answers(self) -> bool:
-        """Whether it still accepts a connection."""
-        try:
-            find(self.target.url)
-        except CannotRun:
-            return False
-        return True
+        """Whether a node still accepts a connection."""
+        for node in self.target.nodes:
+            with contextlib.suppress(CannotRun):
+                find(node.url)
+                return True
+        return False
 
     @classmethod
     def started(cls, target: Target, process: subprocess.Popen[bytes], *, pinned: bool) -> "Server":
-        server = cls(target, process.pid, pinned=pinned)
+        server = cls(target, [process.pid], pinned=pinned)
         server._process = process
         return server
 
@@ -75,16 +76,18 @@ def _fate(code: int) -> str:
     return f"killed by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
 
 
-def at_url(url: str, pid: int | None) -> Server:
-    """The one that listens there; its process is found if it runs here. CannotRun if there is none."""
-    target = find(url)
+def at_urls(urls: Sequence[str], pid: int | None) -> Server:
+    """The one whose nodes listen there; its processes are found if they run here. CannotRun if there is none."""
+    first, *others = map(find, urls)
+    target = msgspec.structs.replace(first, others=tuple(others))
     if pid is None:
-        return Server(target, listener(target))
+        found = {listener(node) for node in target.nodes}
+        return Server(target, [each for each in found if each is not None] if None not in found else [])
     try:
         usage(pid)
     except psutil.Error as error:
         raise CannotRun(f"--pid {pid}: no look at this process ({error})") from None
-    return Server(target, pid)
+    return Server(target, [pid])
 
 
 @contextlib.contextmanager
@@ -93,13 +96,13 @@ def own(interrupts: Interrupts) -> Iterator[Server]:
     with tempfile.TemporaryDirectory(prefix="aiochat-loadtest-") as folder:
         store = f"sqlite:///{folder}/aiochat.db"
         flags = ["--config", str(CONFIG), "--host", "127.0.0.1", "--log-level", "warning", "--store", store]
-        with _started(["-m", "aiochat", "serve", *flags], interrupts) as server:
+        with _started(["aiochat", "serve", *flags], interrupts) as server:
             yield server
 
 
 @contextlib.contextmanager
 def peer(interrupts: Interrupts) -> Iterator[Server]:
-    with _started(["-m", "aiochat.loadtest.peer"], interrupts) as server:
+    with _started(["aiochat.loadtest.peer"], interrupts) as server:
         yield server
 
 
@@ -158,8 +161,8 @@ def _one_core_apart() -> Iterator[_Cores]:
 
 def _start(command: Sequence[str], log: IO[bytes]) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, *command],
-        stdin=subprocess.DEVNULL,
+        [sys.executable, "-m", "aiochat.loadtest.tethered", *command],
+        stdin=subprocess.PIPE,  # nothing is written: it ends when we do, even by SIGKILL
         stdout=log,
         stderr=log,
         start_new_session=True,  # Ctrl-C is ours to handle: the server is ended after its last figures
@@ -173,6 +176,8 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     finally:
         process.kill()
         process.wait()
+        assert process.stdin is not None
+        process.stdin.close()
 
 
 def _free_port() -> int:

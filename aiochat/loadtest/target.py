@@ -28,16 +28,25 @@ _START: Final = "to start one: make run, or aiochat serve"
 
 
 class Target(msgspec.Struct, frozen=True):
-    """The server: its URL, and the address that answered, so that no client resolves a name."""
+    """The server: its URL, and the address that answered, so that no client resolves a name.
+
+    `others` are further nodes of the same chat.
+    """
 
     url: str
     address: tuple[str, int]
     family: int
+    others: tuple["Target", ...] = ()
+
+    @property
+    def nodes(self) -> "tuple[Target, ...]":
+        """It, and the others."""
+        return (self, *self.others)
 
     @property
     def shown(self) -> str:
-        """The URL as it may be printed."""
-        return shown(self.url)
+        """The URLs as they may be printed."""
+        return ", ".join(shown(node.url) for node in self.nodes)
 
     def room_url(self, room: str) -> str:
         """Of no room: the URL as it was given."""

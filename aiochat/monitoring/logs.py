@@ -14,7 +14,7 @@ import structlog
 
 from aiochat.config import Logging
 
-_SAME_LINES: Final = 5  # of one kind, from aiohttp or asyncio, that pass within _SECONDS
+_SAME_LINES: Final = 5  # of one kind, from aiohttp or asyncio or with a traceback, that pass within _SECONDS
 _SECONDS: Final = 10.0
 _KINDS: Final = 100  # remembered at once
 _CONTROLS: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")  # and bidi; line ends may stay
@@ -29,17 +29,37 @@ class _Repetition(logging.Filter):
         self._kinds: dict[tuple[str, str], tuple[float, int]] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        kind = (record.name, _VARYING.sub("", str(record.msg).partition("\n")[0]))
+        kind = self._kind(record)
+        if kind is None:
+            return True
         now = time.monotonic()
         since, lines = self._kinds.get(kind, (now, 0))
         if now - since > _SECONDS:
             if lines > _SAME_LINES:
-                record.msg = f"{record.msg} (and {lines - _SAME_LINES} more like it before)"
+                self._tell(record, lines - _SAME_LINES)
             since, lines = now, 0
         if len(self._kinds) >= _KINDS:
             self._kinds.clear()
         self._kinds[kind] = (since, lines + 1)
         return lines < _SAME_LINES
+
+    def _kind(self, record: logging.LogRecord) -> tuple[str, str] | None:
+        return (record.name, _VARYING.sub("", str(record.msg).partition("\n")[0]))
+
+    def _tell(self, record: logging.LogRecord, left_out: int) -> None:
+        record.msg = f"{record.msg} (and {left_out} more like it before)"
+
+
+class _Tracebacks(_Repetition):
+    """The same for our own lines with a traceback: who knows how to cause one must not fill the disk with it."""
+
+    def _kind(self, record: logging.LogRecord) -> tuple[str, str] | None:
+        line: Any = record.msg  # structlog's are dicts up to the formatter
+        return (record.name, line["event"]) if isinstance(line, dict) and line.get("exc_info") else None
+
+    def _tell(self, record: logging.LogRecord, left_out: int) -> None:
+        line: Any = record.msg
+        line["left_out"] = left_out
 
 
 class _ClientFaults(logging.Filter):
@@ -75,6 +95,7 @@ def set_up(settings: Logging, worker: int | None = None) -> None:
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler()
+    handler.addFilter(_Tracebacks())
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,

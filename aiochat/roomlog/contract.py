@@ -50,7 +50,7 @@ class Draft(msgspec.Struct, frozen=True, gc=False):
     data: Any
     ts: int
     size: int
-    publisher: Any
+    publisher: object
     key: str | None = None
     target: int | None = None
     said: tuple[str | None, Any] | None = None
@@ -122,6 +122,7 @@ class Link(Protocol):
     def channel(self, name: str) -> str: ...
     def listen(self, channel: str, hear: Callable[[bytes], None], stand: Callable[[], None]) -> None: ...
     def unlisten(self, channel: str) -> None: ...
+    def look_again(self) -> None: ...
 
 
 class RoomLog(ABC):

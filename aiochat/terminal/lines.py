@@ -28,6 +28,8 @@ def notice(text: str) -> Line:
 
 def refusal(reply: Reply, command: object) -> Iterator[Line]:
     """What was refused, and why."""
+    if isinstance(command, Publish) and reply.code == "unavailable":  # one of the attempts may have come through
+        return iter([Line(clean(f"! perhaps not sent: {reply.reason}"))])
     was = "publish" if isinstance(command, Publish | Direct) else None
     return _told(Error(command=was, code=reply.code, reason=reply.reason, retry_after_ms=reply.retry_after_ms))
 

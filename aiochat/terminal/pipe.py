@@ -43,7 +43,7 @@ class Pipe:
                     if command is not None and not await self._talk.do(command):
                         break
             except TimeoutError:
-                self.show([Line(f"! not sent: no answer within {_MOST_SECONDS:g} seconds")])
+                self.show([Line(f"! perhaps not sent: no answer within {_MOST_SECONDS:g} seconds")])
                 return 1
         return 0
 

@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from typing import Any, Final, Protocol
 
 import aiochat
 from aiochat.codecs.text import TextCodec
 from aiochat.errors import Close, Reply, StartError
 from aiochat.messages import (
+    Ack,
     Command,
     Direct,
     Event,
@@ -28,6 +30,7 @@ from aiochat.terminal.lines import Line, lines, notice, refusal
 
 LOBBY: Final = "lobby"
 _RETRY_SECONDS: Final = 5.0  # then a person would rather know
+_LAST_SECONDS: Final = 3.0  # at the end, for what was said to come
 _codec: Final = TextCodec()
 
 
@@ -84,6 +87,8 @@ class Talk:
         self.name = name
         self.room = chat.rooms[0]
         self._face = face(self)
+        self._said: Ack | None = None  # the last
+        self._has_heard = asyncio.Event()  # something, since it was last looked at
         self._does: dict[type, Callable[[Any], Awaitable[Event | None]]] = {
             Direct: lambda command: chat.direct(command.text, name=command.name, room=self.room),
             Help: self._help,
@@ -103,6 +108,7 @@ class Talk:
         try:
             await asyncio.wait({hearing, typing}, return_when=asyncio.FIRST_COMPLETED)
             if typing.done() and not hearing.done():
+                await self._hear_itself()
                 await self.chat.close()
                 await hearing
                 return typing.result()
@@ -119,11 +125,26 @@ class Talk:
             async for event in self.chat:
                 if self._face.heard(event):
                     self._face.show(lines(event, self.chat.client))
+                self._has_heard.set()
         except ChatClosed as closed:
             if closed.code != Close.NORMAL:
                 self._face.show([notice(str(closed))])
                 return 1
         return 0
+
+    async def _hear_itself(self) -> None:
+        """Wait for what was said last: its ack may be here before it is."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_SECONDS):
+                while self._is_to_come(self._said):
+                    self._has_heard.clear()
+                    await self._has_heard.wait()
+
+    def _is_to_come(self, said: Ack | None) -> bool:
+        if said is None or said.room not in self.chat.rooms:
+            return False
+        position = self.chat.position(said.room)
+        return position is not None and position.offset < said.offset
 
     def understood(self, line: str) -> Command | None:
         """The command in a line, if there is one."""
@@ -154,7 +175,7 @@ class Talk:
         return HelpText()
 
     async def _publish(self, command: Publish) -> None:
-        await self.chat.publish(self.room, command.text, data=command.data)
+        self._said = await self.chat.publish(self.room, command.text, data=command.data)
 
     async def _rename(self, command: Rename) -> Event:
         renamed = await self.chat.rename(self.room, command.name)

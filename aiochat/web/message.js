@@ -166,6 +166,7 @@ function isAction({ text, data }) {
 // Own messages on their way: shown at once, marked once they are in the log, and sent again under the same key if they
 // are not.
 
+const DOUBTFUL = new Set(["interrupted", "unavailable"]); // it may be there all the same
 const HOPELESS = new Set(["too_long", "bad_message", "key_reused"]); // refused again, however often it is tried
 
 export class Sending {
@@ -221,7 +222,8 @@ export class Sending {
   }
 
   #failure(sent) {
-    const reason = make("span", { role: "alert" }, `not sent: ${visible(sent.error.reason ?? sent.error.message)}`);
+    const sure = DOUBTFUL.has(sent.error.code) ? "perhaps not sent" : "not sent";
+    const reason = make("span", { role: "alert" }, `${sure}: ${visible(sent.error.reason ?? sent.error.message)}`);
     const [word, act] = HOPELESS.has(sent.error.code)
       ? ["Edit", () => this.#rewrite(sent)]
       : ["Retry", () => this.#again(sent)];

@@ -26,11 +26,12 @@ _SOCKETIO_PATH: Final = "/socket.io/"
 
 
 class Connector:
-    """For the clients of one process."""
+    """For the clients of one process; `node_of` says which node's a client is."""
 
-    def __init__(self, codec: str, target: Target) -> None:
+    def __init__(self, codec: str, target: Target, node_of: Callable[[int], int]) -> None:
         self._codec = codec
-        self._target = target
+        self._nodes = target.nodes
+        self._node_of = node_of
         self._ssl = trusting()
 
     async def connect(self, client: Client | SlowClient) -> None:
@@ -60,26 +61,31 @@ class Connector:
                     if not client.is_up and client.transport is not None:
                         client.transport.abort()
 
+    def _target(self, client: Client | SlowClient) -> Target:
+        return self._nodes[self._node_of(client.number)]
+
     def _url(self, client: Client | SlowClient) -> str:
+        target = self._target(client)
         if self._codec == lines.SOCKETIO_CODEC:
             query = f"EIO=4&transport=websocket&room={quote(client.room)}"
-            return urlsplit(self._target.url)._replace(path=_SOCKETIO_PATH, query=query).geturl()
+            return urlsplit(target.url)._replace(path=_SOCKETIO_PATH, query=query).geturl()
         if isinstance(client, Client) and client.is_resuming:
-            return self._target.url
-        url = urlsplit(self._target.room_url(client.room))
+            return target.url
+        url = urlsplit(target.room_url(client.room))
         named = [f"name={client.name}"] if client.name else []
         return url._replace(query="&".join([*([url.query] if url.query else []), *named])).geturl()
 
     async def _socket(self, client: Client | SlowClient) -> socket.socket:
-        sock = socket.socket(socket.AddressFamily(self._target.family), socket.SOCK_STREAM)
+        target = self._target(client)
+        sock = socket.socket(socket.AddressFamily(target.family), socket.SOCK_STREAM)
         address = client.number // CLIENTS_PER_ADDRESS
         try:
             sock.setblocking(False)
             if isinstance(client, SlowClient):
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SLOW_BUFFER_BYTES)
-            if address and self._target.address[0] == "127.0.0.1" and sys.platform == "linux":
+            if address and target.address[0] == "127.0.0.1" and sys.platform == "linux":
                 sock.bind((f"127.0.0.{1 + address}", 0))
-            await asyncio.get_running_loop().sock_connect(sock, self._target.address)
+            await asyncio.get_running_loop().sock_connect(sock, target.address)
         except BaseException:
             sock.close()
             raise

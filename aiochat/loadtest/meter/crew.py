@@ -28,8 +28,9 @@ class Crew:
     def __init__(self, scenario: Scenario, target: Target, first: int, processes: int) -> None:
         self.scenario = scenario
         self.first, self.processes = first, processes
-        self.places = Places(scenario)
-        self.connector = Connector(scenario.codec, target)
+        self.places = Places(scenario, len(target.nodes))
+        self.connector = Connector(scenario.codec, target, self.places.node_of)
+        self._has_nodes = bool(target.others)
         self.latencies = Latencies()
         self.complaints = Complaints()
         self.lost: Callable[[Client], None] = lambda client: None
@@ -62,7 +63,10 @@ class Crew:
 
     def _reader(self, number: int) -> Client:
         latencies = self.latencies if number in self.places.sampled else None
-        return self.client(Client, number, self.places.rooms[number], latencies)
+        reader = self.client(Client, number, self.places.rooms[number], latencies)
+        if self._has_nodes:
+            reader.is_timed = lambda sender: self.places.node_of(sender) != self.places.node_of(number)
+        return reader
 
     def client(self, kind: type[_Kind], number: int, room: int, latencies: Latencies | None = None) -> _Kind:
         if room not in self.streams:

@@ -14,17 +14,21 @@ _GOLDEN: Final = 0.618  # spreads what is picked
 class Places:
     """Clients come into the rooms in turn, so that those of a room come at different times.
 
-    The last ones are slow. Newcomers have the sender numbers after those of the clients.
+    The last ones are slow. Newcomers have the sender numbers after those of the clients. Members of a room are on the
+    nodes in turn.
     """
 
-    def __init__(self, scenario: Scenario) -> None:
+    def __init__(self, scenario: Scenario, nodes: int = 1) -> None:
         self.sizes = scenario.room_sizes()
         self._only_room = "" if scenario.codec == lines.TEXT_CODEC else "room-0"
         self._clients = scenario.clients
         self.rooms: list[int] = []  # of each client
+        self._nodes = nodes
+        self._node_of: list[int] = []
         filling, members = list(range(len(self.sizes))), 0
         while filling:
             self.rooms += filling
+            self._node_of += [(room + members) % nodes for room in filling]
             members += 1
             filling = [room for room in filling if self.sizes[room] > members]
         by_room = sorted(range(scenario.readers), key=self.rooms.__getitem__)
@@ -36,6 +40,10 @@ class Places:
 
     def room_of(self, sender: int) -> int:
         return self.rooms[sender] if sender < self._clients else (sender - self._clients) % len(self.sizes)
+
+    def node_of(self, client: int) -> int:
+        """Newcomers take turns, too."""
+        return self._node_of[client] if client < self._clients else client % self._nodes
 
     def name(self, room: int) -> str:
         """Empty where clients come into the only one without naming it."""

@@ -5,7 +5,7 @@ messages, against what is known of their places, and if that differs too, agains
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import repeat
 from typing import Final
 
@@ -43,6 +43,7 @@ class Receiver(asyncio.BufferedProtocol):
         self.stream = stream
         self.reading = reading
         self.latencies = latencies  # if it is one of the sample
+        self.is_timed: Callable[[int], bool] | None = None  # whose messages are, if not everybody's
         self.is_watched = latencies is not None  # something is to be done after a read
         self.speech: Speech
         self.position = NOWHERE
@@ -212,21 +213,22 @@ class Receiver(asyncio.BufferedProtocol):
         for key, due_us, place in zip(chat.keys, chat.dues_us, places, strict=False):
             self._take_one(key, due_us, place)
             self.echoed(key >> 32)
-            if self.latencies is not None and key != FOREIGN and not is_late:
+            counts = key != FOREIGN and not is_late and (self.is_timed is None or self.is_timed(key >> 32))
+            if self.latencies is not None and counts:
                 self.latencies.record(due_us, now)
         self.attach()
 
     def _take_one(self, key: int, due_us: int, given: int | None) -> None:
         place = self.place if given is None else given
         is_next = self.own is None and place == self.place
-        if (is_next or given is not None) and self.stream.put(place, key, due_us) != key:
-            is_next = False
-        if is_next and self.own is None:
+        is_other = (is_next or given is not None) and self.stream.put(place, key, due_us) != key
+        if is_next and not is_other:
             self.place += 1
             return
         self.diverge()
         if self.own is not None and key != FOREIGN:
-            self.own.take(key >> 32, key & SEQUENCE, place, is_late=place < self.place)
+            is_elsewhere = is_other and given is not None and not self.own.from_now  # others have it at another place
+            self.own.take(key >> 32, key & SEQUENCE, place, is_late=place < self.place or is_elsewhere)
         self._seen += 1
         self._alone += 1
         self.place = max(self.place, place + 1)
@@ -265,7 +267,7 @@ class Receiver(asyncio.BufferedProtocol):
     def _time(self) -> None:
         place = self.stream.place_at(self.position)
         if self.latencies is not None and place > self._timed:
-            self.latencies.record_all(self.stream.since(self._timed, place))
+            self.latencies.record_all(self.stream.since(self._timed, place, self.is_timed))
         self._timed = place
 
 

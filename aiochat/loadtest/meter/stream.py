@@ -6,7 +6,7 @@ position is one in the bytes of the frames. Both are counted from the beginning,
 
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple, Protocol
 
 from aiochat.loadtest.meter.order import Order
@@ -138,9 +138,13 @@ class Stream:
         self._bound()
         return key
 
-    def since(self, place: int, before: int) -> "array[int]":
-        """When the messages from `place` to `before` were due."""
-        return self.dues_us[max(0, place - self.base) : before - self.base]
+    def since(self, place: int, before: int, is_asked: Callable[[int], bool] | None = None) -> Sequence[int]:
+        """When the messages from `place` to `before` were due; with `is_asked` those of certain senders."""
+        span = slice(max(0, place - self.base), before - self.base)
+        if is_asked is None:
+            return self.dues_us[span]
+        both = zip(self.keys[span], self.dues_us[span], strict=True)
+        return [due_us for key, due_us in both if is_asked(key >> 32)]
 
     def order_at(self, place: int) -> Order:
         """Of all messages before this place."""

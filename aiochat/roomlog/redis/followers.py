@@ -73,6 +73,11 @@ class Followers:
         for followed in [followed for followed in self._followed.values() if followed.has_failed]:
             followed.ask()
 
+    def ask_all(self) -> None:
+        """What each room has missed."""
+        for followed in self._followed.values():
+            followed.ask()
+
     def expect(self, room: str) -> None:
         """The node has appended to the room: unless it comes soon, there is a hole that nothing else shows."""
         channel = self._calls.channel(room)

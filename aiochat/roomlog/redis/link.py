@@ -16,12 +16,21 @@ Stand = Callable[[], None]
 class RedisLink:
     """`node` names this process; keys and channels of ours begin with `prefix`."""
 
-    def __init__(self, node: str, prefix: str, database: int, pipeline: Pipeline, subscription: Subscription) -> None:
+    def __init__(
+        self,
+        node: str,
+        prefix: str,
+        database: int,
+        pipeline: Pipeline,
+        subscription: Subscription,
+        look: Callable[[], None],
+    ) -> None:
         self.node = node
         self.prefix = prefix
         self._database = database
         self._pipeline = pipeline
         self._subscription = subscription
+        self._look = look
         self._listeners: dict[bytes, tuple[Hear, Stand]] = {}
 
     @property
@@ -50,6 +59,10 @@ class RedisLink:
     def unlisten(self, channel: str) -> None:
         del self._listeners[channel.encode()]
         self._subscription.unsubscribe(channel.encode())
+
+    def look_again(self) -> None:
+        """Redis has lost what it had: find out where each room that is followed stands now."""
+        self._look()
 
     def hear(self, channel: bytes, payload: bytes) -> bool:
         """The subscription brings something: whether it is for who listens here."""

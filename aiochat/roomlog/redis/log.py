@@ -14,7 +14,7 @@ from aiochat.monitoring.supervision import Supervision
 from aiochat.roomlog import drafts as of
 from aiochat.roomlog.contract import KEPT_BYTES, KEPT_VALUES, Answer, Appended, Arrived, Deleted, Draft, Page, RoomLog
 from aiochat.roomlog.redis import wire
-from aiochat.roomlog.redis.connections import ResponseError, connector
+from aiochat.roomlog.redis.connections import ResponseError, connector, wants_tls
 from aiochat.roomlog.redis.followed import Followed
 from aiochat.roomlog.redis.followers import Followers
 from aiochat.roomlog.redis.link import RedisLink
@@ -58,10 +58,11 @@ class RedisLog(RoomLog):
         self._probe = Probe(loop.time)
         self._pipeline = Pipeline(connect, SCRIPTS, self._store.wait_seconds, self._store.wait_replicas)
         self._subscription = Subscription(connect, self._own, self._hear, self._stand)
-        self.link = RedisLink(
-            self._calls.node, self._calls.prefix, self._address.database, self._pipeline, self._subscription
-        )
         self._followers = Followers(self._calls, self._subscription, self._fill)
+        calls, database = self._calls, self._address.database
+        self.link = RedisLink(
+            calls.node, calls.prefix, database, self._pipeline, self._subscription, self._followers.ask_all
+        )
         self._supervision = Supervision(on_end)
         self._piping = asyncio.create_task(self._pipeline.run(), name="the pipeline to Redis")
         try:
@@ -251,7 +252,8 @@ class RedisLog(RoomLog):
         replies = await greeted
         where = f"store.url: Redis at {self._address}"
         if isinstance(replies, StoreError):
-            raise StartError(f"{where} cannot be used: {replies}")
+            advice = "; it speaks TLS: rediss://" if await wants_tls(self._address) else ""
+            raise StartError(f"{where} cannot be used: {replies}{advice}")
         refused = next((reply for reply in replies if isinstance(reply, ResponseError)), None)
         if refused is not None:
             raise StartError(f"{where} refuses: {refused}")
@@ -281,5 +283,5 @@ def _check(where: str, info: Mapping[str, str]) -> None:
     version = info.get("redis_version", "0")
     if tuple(int(part) for part in version.split(".")[:2]) < _OLDEST:
         raise StartError(f"{where} is of version {version}, and 7.0 is needed, or Valkey")
-    if info.get("redis_mode") == "cluster":
+    if "cluster" in (info.get("redis_mode"), info.get("server_mode")):  # the latter is Valkey's
         raise StartError(f"{where} is a cluster, and one server, with replicas and Sentinel if need be, is needed")

@@ -51,7 +51,7 @@ class Pipeline:
         self._is_asked = asyncio.Event()
         self._is_closing = False
         self._failures = 0  # attempts since the last that worked
-        self._away_since: float | None = None
+        self._away_since: float | None = None  # the first that was asked without an answer
         self._next_failure = 0.0  # when one is logged again
 
     @property
@@ -68,7 +68,7 @@ class Pipeline:
         Held for `store.wait_seconds` at most from when Redis was last there; beyond it there is an answer at once.
         """
         now = self._time()
-        if self._is_closing or (self._away_since is not None and now - self._away_since > self._wait_seconds):
+        if self._is_closing or (self._away_since is not None and now - self._away_since >= self._wait_seconds):
             answer(StoreError("Redis is away"))
             return
         packed = [pack(command) for command in commands]
@@ -82,10 +82,11 @@ class Pipeline:
                 self._is_asked.clear()
                 await self._is_asked.wait()
                 continue
+            began = self._time()
             try:
                 await self._round_trip()
             except Exception as error:  # whatever it was: this connection is of no use
-                await self._give_up(error)
+                await self._give_up(error, began)
         await self._disconnect()
 
     def close(self) -> None:
@@ -163,10 +164,10 @@ class Pipeline:
         except Exception:  # a defect of whoever asked must not cost the others their answers
             _logger.exception("redis_answer_failed")
 
-    async def _give_up(self, error: Exception) -> None:
+    async def _give_up(self, error: Exception, began: float) -> None:
         await self._disconnect()
         if self._away_since is None:
-            self._away_since = self._time()
+            self._away_since = began
             _logger.warning("redis_lost", reason=reason_of(error))
         is_over = self._is_closing
         while self._calls and (is_over or self._calls[0].deadline <= self._time()):
