@@ -36,7 +36,7 @@ async def two() -> AsyncIterator[Two]:
 
 @pytest.mark.timeout(60)
 async def test_the_http_api_of_one_server_answers_for_both(two: Two) -> None:
-    """The first is asked about clients of the second: lists, a message, a direct one, kick, ban, delete."""
+    """The first is asked about clients of the second: lists, a message, kick, ban, delete."""
     first, second = two
     async with admin_of(first) as admin, program(second, "lobby", "bob") as bob, program(second, "attic") as carol:
         assert (await admin.say("lobby", "hi"))["offset"] == (await bob.next("message", text="hi"))["offset"] == 1
