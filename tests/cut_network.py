@@ -20,9 +20,7 @@ from tests.programs import Event, Program, program
 from tests.servers import Server, running
 
 CUT_SECONDS: Final = 12
-BLINK_SECONDS: Final = (
-    1.7  # shorter than publishers wait, and longer than what is sent: it is sent again, and comes twice
-)
+BLINK_SECONDS: Final = 1.7  # shorter than publishers wait, longer than an answer is waited for: it is asked again
 WAIT_SECONDS: Final = 3.0
 SLACK_SECONDS: Final = 3.0  # of a busy machine
 SPEAKERS, LISTENERS = 2, 3  # on each node
@@ -182,7 +180,7 @@ async def _fault(nodes: list[Node], lost: list[Node], times: int) -> None:
 
 
 async def _blink(node: Node) -> None:
-    """Cut it so shortly that what was sent comes late, after it was sent again over another connection."""
+    """Cut it so shortly that nobody is refused: what was not answered is sent again over another connection."""
     cut(node.number)
     await asyncio.sleep(BLINK_SECONDS)
     join(node.number)

@@ -111,3 +111,34 @@ def told(peer: Peer, kind: type[m.Event]) -> list[Any]:
 async def all_heard(node: Node, count: int, *peers: Peer) -> None:
     """Every peer has heard so many messages."""
     await node.until(lambda: all(len(heard(peer)) >= count for peer in peers))
+
+
+async def answer(node: Node, peer: Peer, command: m.Command, kind: type[m.Event]) -> Any:
+    """The next event of a kind, which a command is answered with; or an error."""
+    before = len(told(peer, kind)) + len(told(peer, m.Error))
+    peer.ask(command)
+    await node.until(lambda: len(told(peer, kind)) + len(told(peer, m.Error)) > before)
+    return next(event for event in reversed(peer.told) if isinstance(event, (kind, m.Error)))
+
+
+async def alice_and_bob(two: list[Node], room: str = "lobby") -> tuple[Peer, Peer]:
+    """Alice on the first node, then bob on the second."""
+    return (
+        await two[0].enter(room, name="alice", codec=MANY_ROOMS),
+        await two[1].enter(room, name="bob", codec=MANY_ROOMS),
+    )
+
+
+def persons(senders: Any) -> set[str | None]:
+    """Their names."""
+    return {sender.name for sender in senders}
+
+
+def moves(peer: Peer) -> list[tuple[str, str | None]]:
+    """Who came and went, in order."""
+    found: list[tuple[str, str | None]] = []
+    for event in told(peer, m.Presence):
+        found += [("came", sender.name) for sender in event.came]
+        found += [("went", sender.name) for sender in event.went]
+        found += [(f"was {renaming.was}", renaming.name) for renaming in event.renamed]
+    return found

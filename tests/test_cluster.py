@@ -6,16 +6,14 @@ from functools import partial
 from typing import Any
 
 import pytest
-import redis
 
 from aiochat import messages as m
 from aiochat.api.administration import Administration
 from aiochat.auth.identity import Identity
-from aiochat.cluster import nodes as nodes_
 from aiochat.errors import Close, Reply
 from tests import nodes, redis_server
-from tests.hubs import MANY_ROOMS, ONE_ROOM, Peer
-from tests.nodes import Node
+from tests.hubs import MANY_ROOMS, Peer
+from tests.nodes import Node, alice_and_bob, answer, moves, persons, told
 
 PRESENCE: dict[str, Any] = {"interval_ms": 20, "grace_seconds": 0.5}
 
@@ -29,48 +27,12 @@ async def two() -> AsyncIterator[list[Node]]:
         yield two
 
 
-def told(peer: Peer, kind: type[m.Event]) -> list[Any]:
-    """Its events of a kind."""
-    return [event for event in peer.told if isinstance(event, kind)]
-
-
-async def answer(node: Node, peer: Peer, command: m.Command, kind: type[m.Event]) -> Any:
-    """The next event of a kind, which a command is answered with; or an error."""
-    before = len(told(peer, kind)) + len(told(peer, m.Error))
-    peer.ask(command)
-    await node.until(lambda: len(told(peer, kind)) + len(told(peer, m.Error)) > before)
-    return next(event for event in reversed(peer.told) if isinstance(event, (kind, m.Error)))
-
-
-async def pair(two: list[Node], room: str = "lobby") -> tuple[Peer, Peer]:
-    """Alice on the first node, then bob on the second."""
-    return (
-        await two[0].enter(room, name="alice", codec=MANY_ROOMS),
-        await two[1].enter(room, name="bob", codec=MANY_ROOMS),
-    )
-
-
-def persons(senders: Any) -> set[str | None]:
-    """Their names."""
-    return {sender.name for sender in senders}
-
-
-def moves(peer: Peer) -> list[tuple[str, str | None]]:
-    """Who came and went, in order."""
-    found: list[tuple[str, str | None]] = []
-    for event in told(peer, m.Presence):
-        found += [("came", sender.name) for sender in event.came]
-        found += [("went", sender.name) for sender in event.went]
-        found += [(f"was {renaming.was}", renaming.name) for renaming in event.renamed]
-    return found
-
-
 # Who is there.
 
 
 async def test_who_is_there_is_known_on_every_node(two: list[Node]) -> None:
     """Their number, their names, and who came and went."""
-    alice, bob = await pair(two)
+    alice, bob = await alice_and_bob(two)
     assert (told(alice, m.Joined)[0].members, told(bob, m.Joined)[0].members) == (1, 2)
     for node, peer in zip(two, (alice, bob), strict=True):
         listed = await answer(node, peer, m.Who(room="lobby"), m.Members)
@@ -84,7 +46,7 @@ async def test_who_is_there_is_known_on_every_node(two: list[Node]) -> None:
 
 async def test_a_name_is_taken_on_all_nodes(two: list[Node]) -> None:
     """Who wants it elsewhere gets a number, also with a new name; it is free for all once it was given back."""
-    alice, bob = await pair(two)
+    alice, bob = await alice_and_bob(two)
     await two[0].until(lambda: ("came", "bob") in moves(alice))
     other = await two[1].enter(name="Alice", codec=MANY_ROOMS)
     assert told(other, m.Joined)[0].name == "Alice-2"
@@ -97,7 +59,7 @@ async def test_a_name_is_taken_on_all_nodes(two: list[Node]) -> None:
 
 async def test_a_user_on_several_nodes_is_one_person(two: list[Node]) -> None:
     """Under one name, told of once when the first of its clients comes, and once when the last is gone."""
-    alice, _ = await pair(two)
+    alice, _ = await alice_and_bob(two)
 
     async def enter(node: Node) -> Peer:
         peer = node.connect(None, codec=MANY_ROOMS)
@@ -119,7 +81,7 @@ async def test_a_user_on_several_nodes_is_one_person(two: list[Node]) -> None:
 
 async def test_who_is_back_on_another_node_within_the_grace_was_never_gone(two: list[Node]) -> None:
     """With its name, its id and what it missed; nobody is told anything."""
-    alice, bob = await pair(two)
+    alice, bob = await alice_and_bob(two)
     await two[0].until(lambda: ("came", "bob") in moves(alice))
     token, epoch = bob.sessions[-1], told(bob, m.Joined)[0].epoch
     bob.hang_up()
@@ -140,7 +102,7 @@ async def test_who_is_back_on_another_node_within_the_grace_was_never_gone(two: 
 
 async def test_who_does_not_come_back_is_gone_after_the_grace(two: list[Node]) -> None:
     """On all nodes, and its name is free."""
-    alice, bob = await pair(two)
+    alice, bob = await alice_and_bob(two)
     bob.hang_up()
     await two[0].until(lambda: ("went", "bob") in moves(alice))
     assert told(await two[0].enter(name="bob", codec=MANY_ROOMS), m.Joined)[0].name == "bob"
@@ -148,7 +110,7 @@ async def test_who_does_not_come_back_is_gone_after_the_grace(two: list[Node]) -
 
 async def test_typing_is_told_on_all_nodes(two: list[Node]) -> None:
     """As presence is."""
-    alice, bob = await pair(two)
+    alice, bob = await alice_and_bob(two)
     bob.ask(m.Typing(room="lobby"))
     await two[0].until(lambda: told(alice, m.TypingNow))
     assert persons(told(alice, m.TypingNow)[0].senders) == {"bob"}
@@ -156,7 +118,7 @@ async def test_typing_is_told_on_all_nodes(two: list[Node]) -> None:
 
 async def test_the_fullest_rooms_of_all_nodes_come_first(two: list[Node]) -> None:
     """With the members of all; one that is empty is not listed."""
-    alice, _ = await pair(two)
+    alice, _ = await alice_and_bob(two)
     await two[1].enter("attic", codec=MANY_ROOMS)
     gone = await two[1].enter("cellar", codec=MANY_ROOMS)
     gone.ask(m.Leave(room="cellar"))
@@ -176,7 +138,7 @@ async def test_the_fullest_rooms_of_all_nodes_come_first(two: list[Node]) -> Non
 
 async def test_a_direct_message_finds_its_client_on_any_node(two: list[Node]) -> None:
     """By id, by name, unnamed ones as guests, and all clients of a user; who is nowhere is no such client."""
-    alice, bob = await pair(two)
+    alice, bob = await alice_and_bob(two)
     nameless = await two[1].enter(codec=MANY_ROOMS)
     for target in ({"client": bob.client.id}, {"name": "BOB", "room": "lobby"}):
         sent = await answer(two[0], alice, m.Direct(text="hi", **target), m.Sent)
@@ -192,7 +154,7 @@ async def test_a_direct_message_finds_its_client_on_any_node(two: list[Node]) ->
 
 async def test_a_direct_message_reaches_all_clients_of_a_user(two: list[Node]) -> None:
     """On all nodes, and it is said how many there were."""
-    alice, _ = await pair(two)
+    alice, _ = await alice_and_bob(two)
     users = []
     for node in (*two, two[1]):
         peer = node.connect(None, codec=MANY_ROOMS)
@@ -208,7 +170,7 @@ async def test_a_direct_message_reaches_all_clients_of_a_user(two: list[Node]) -
 
 async def test_a_session_that_moves_to_another_node_ends_its_older_connection(two: list[Node]) -> None:
     """Which is told so, is there no more, and takes nothing with it; also moved on to a third connection."""
-    alice, bob = await pair(two)
+    alice, bob = await alice_and_bob(two)
     token, epoch = bob.sessions[-1], told(bob, m.Joined)[0].epoch
     peers = []
     for node in (two[0], two[1]):
@@ -231,7 +193,7 @@ async def test_a_session_that_moves_to_another_node_ends_its_older_connection(tw
 
 async def test_a_client_is_kicked_from_any_node(two: list[Node]) -> None:
     """4410; and who is nowhere is no such client."""
-    _, bob = await pair(two)
+    _, bob = await alice_and_bob(two)
     administration = Administration(two[0].hub)
     await administration.kick(bob.client.id)
     await two[0].until(lambda: bob.code == Close.KICKED)
@@ -255,7 +217,7 @@ async def test_a_ban_is_in_force_on_all_nodes_and_lifted_on_all(two: list[Node])
 
 async def test_lists_have_what_is_on_all_nodes(two: list[Node]) -> None:
     """In pages that fit together, whichever node is asked."""
-    alice, bob = await pair(two)
+    alice, bob = await alice_and_bob(two)
     more = [await two[number % 2].enter("attic", name=f"n{number}", codec=MANY_ROOMS) for number in range(5)]
     for node in two:
         administration = Administration(node.hub)
@@ -271,122 +233,3 @@ async def test_lists_have_what_is_on_all_nodes(two: list[Node]) -> None:
         clients, _ = await administration.clients(100, "")
         assert [client.client for client in clients] == sorted(peer.client.id for peer in (alice, bob, *more))
         assert (await administration.room("attic")).members == 5
-
-
-# When a node or Redis is gone.
-
-
-async def test_what_a_dead_node_leaves_is_swept(two: list[Node], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its members are gone, their names free, and the others are told."""
-    monkeypatch.setattr(nodes_, "_LEASE_MS", 300)
-    monkeypatch.setattr(nodes_, "_BEAT_SECONDS", 0.1)
-    alice, _ = await pair(two)
-    await two[0].until(lambda: ("came", "bob") in moves(alice))
-    await two[1].close()
-    await two[0].until(lambda: ("went", "bob") in moves(alice))
-    assert told(await two[0].enter(name="bob", codec=MANY_ROOMS), m.Joined)[0].name == "bob"
-
-
-async def test_everybody_is_registered_anew_after_redis_lost_all(
-    two: list[Node], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """By the nodes; nobody is told of what was none of theirs."""
-    monkeypatch.setattr(nodes_, "_BEAT_SECONDS", 0.1)
-    alice, _ = await pair(two)
-    await two[0].until(lambda: ("came", "bob") in moves(alice))
-    before = moves(alice)
-    redis.Redis.from_url(two[0].config.store.url).flushdb()
-
-    async with asyncio.timeout(10):
-        while (await answer(two[0], alice, m.Who(room="lobby"), m.Members)).count < 2:
-            await two[0].turn()
-    assert moves(alice) == before
-    assert told(await two[0].enter(name="bob", codec=MANY_ROOMS), m.Joined)[0].name == "bob-2"
-
-
-async def test_a_room_in_which_nobody_speaks_is_told_that_redis_lost_all(
-    two: list[Node], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """On both nodes, of the same epoch."""
-    monkeypatch.setattr(nodes_, "_BEAT_SECONDS", 0.1)
-    alice, bob = await pair(two)
-    await two[0].hub.publishing.publish("lobby", "one", None)
-    redis.Redis.from_url(two[0].config.store.url).flushdb()
-    await two[0].until(lambda: told(alice, m.Gap) and told(bob, m.Gap))
-    assert told(alice, m.Gap) == told(bob, m.Gap)
-    assert [gap.offset for gap in told(alice, m.Gap)] == [0]
-
-
-async def test_a_node_that_was_away_and_swept_comes_back(two: list[Node], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its members are gone for the others, and then there again; a name taken meanwhile becomes another one."""
-    monkeypatch.setattr(nodes_, "_LEASE_MS", 300)
-    monkeypatch.setattr(nodes_, "_BEAT_SECONDS", 0.1)
-    alice, bob = await pair(two)
-    await two[0].until(lambda: ("came", "bob") in moves(alice))
-    with two[1].stopped():
-        await two[0].until(lambda: ("went", "bob") in moves(alice))
-        other = await two[0].enter(name="bob", codec=MANY_ROOMS)
-        assert told(other, m.Joined)[0].name == "bob"
-    await two[0].until(lambda: ("came", "bob-2") in moves(alice))
-    await two[1].until(lambda: told(bob, m.Renamed))
-    assert (told(bob, m.Renamed)[0].name, two[1].hub.rooms["lobby"].members[bob.client].name) == ("bob-2", "bob-2")
-    listed = await answer(two[1], bob, m.Who(room="lobby"), m.Members)
-    assert (listed.count, persons(listed.members)) == (3, {"alice", "bob", "bob-2"})
-
-
-async def test_what_happened_while_redis_was_away_is_so_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
-    """People come in, called as is free on their node; who left is not there any more; other nodes cannot be asked."""
-    monkeypatch.setattr(nodes_, "_BEAT_SECONDS", 0.1)
-    with redis_server.running("--appendonly", "yes") as own:
-        async with nodes.running(own.url, presence=PRESENCE, store={"wait_seconds": 0.3}) as two:
-            two[1]._peers = 100
-            alice, bob = await pair(two)
-            await two[0].until(lambda: ("came", "bob") in moves(alice))
-            own.stop()
-            bob.ask(m.Leave(room="lobby"))
-            person = two[0].connect(name="carol", codec=ONE_ROOM)
-            twin = two[1].connect(name="carol", codec=ONE_ROOM)
-            await two[0].until(lambda: person.client.rooms and twin.client.rooms)
-            assert (person.client.name, twin.client.name) == ("carol", "carol")
-            refused = await answer(two[0], alice, m.Direct(text="hi", client=bob.client.id), m.Sent)
-            assert refused.code == "unavailable"
-            own.start()
-
-            async def listed() -> set[str | None]:
-                return persons((await answer(two[0], alice, m.Who(room="lobby"), m.Members)).members)
-
-            async with asyncio.timeout(10):
-                while await listed() != {"alice", "carol", "carol-2"}:
-                    await two[0].turn()
-            assert {person.client.name, twin.client.name} == {"carol", "carol-2"}
-
-
-async def test_all_that_is_in_redis_goes_when_everybody_has_gone(two: list[Node]) -> None:
-    """But for what has an end of its own: the list of nodes, the rooms' logs."""
-    peers = await pair(two)
-    for peer in peers:
-        peer.ask(m.Leave(room="lobby"))
-        await two[0].until(partial(told, peer, m.Left))
-        peer.hang_up()
-    async with asyncio.timeout(5):
-        while (left := _keys(two[0])) - {"aiochat:1:{.nodes}:alive", "aiochat:1:secret"}:
-            await two[0].turn()
-    assert "aiochat:1:{.nodes}:alive" in left
-    for node in two:
-        assert node.hub.cluster is not None
-        assert not node.hub.cluster.members._places
-        assert not node.hub.cluster._memberships
-
-
-def _keys(node: Node) -> set[str]:
-    database = redis.Redis.from_url(node.config.store.url)
-    try:
-        keys = {key.decode() for key in database.scan_iter()}
-        assert all(database.pttl(key) > 0 for key in keys if database.exists(key))
-    finally:
-        database.close()
-    return {
-        key
-        for key in keys
-        if not key.startswith("aiochat:1:{lobby}:") or key.endswith(("who", "names", "persons", "away"))
-    }

@@ -103,8 +103,9 @@ export class People {
     for (const sender of went) this.#known.delete(keyOf(sender));
     for (const sender of [...came, ...renamed]) this.#known.set(keyOf(sender), sender);
     this.#changed();
-    if (this.#known.size < Math.min(members, MOST_SHOWN) && Date.now() - this.#askedAt > ASK_AGAIN_MS)
-      void this.show(this.#room);
+    const isUnsaid = !(came.length + went.length + renamed.length) && members <= MOST_SHOWN;
+    const isShort = this.#known.size < Math.min(members, MOST_SHOWN);
+    if ((isUnsaid || isShort) && Date.now() - this.#askedAt > ASK_AGAIN_MS) void this.show(this.#room);
   }
 
   /** What one is called has changed. */
