@@ -236,7 +236,8 @@ class Entrance:
 
     def _give_up(self, room: Room) -> None:
         if self._hub.cluster is not None:
-            self._hub.cluster.leave(self._client, room.name)
+            if self._client not in room.members:  # else it was catching up
+                self._hub.cluster.leave(self._client, room.name)
         elif self.name is not None and not self._is_inherited(room):
             self._hub.directory.release(room.name, self.name, self._client.id)
         self._hub.forget_if_idle(room)

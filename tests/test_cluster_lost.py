@@ -10,9 +10,10 @@ import redis
 
 from aiochat import messages as m
 from aiochat.cluster import nodes as nodes_
+from aiochat.errors import StoreError
 from tests import nodes, redis_server
 from tests.hubs import MANY_ROOMS, ONE_ROOM
-from tests.nodes import Node, alice_and_bob, answer, moves, persons, told
+from tests.nodes import Node, alice_and_bob, all_heard, answer, moves, persons, publish, told
 
 PRESENCE: dict[str, Any] = {"interval_ms": 20, "grace_seconds": 0.5}
 
@@ -109,6 +110,25 @@ async def test_what_happened_while_redis_was_away_is_so_afterwards(monkeypatch: 
                 while await listed() != {"alice", "carol", "carol-2"}:
                     await two[0].turn()
             assert {person.client.name, twin.client.name} == {"carol", "carol-2"}
+
+
+async def test_a_member_that_catches_up_in_vain_stays_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the log cannot be read: it keeps its place and its name on all nodes, and can change it."""
+    kept = {"tail_messages": 1}
+    async with nodes.running(redis_server.shared().new_url(), presence=PRESENCE, history=kept) as two:
+        two[1]._peers = 100
+        alice, bob = await alice_and_bob(two)
+        for count in range(1, 6):  # each in a batch of its own, of which memory keeps the newest
+            publish(alice, str(count))
+            await all_heard(two[0], count, alice)
+        monkeypatch.setattr(two[0].hub.log, "read", lambda room, then, **_: then(StoreError("away")))
+        since = m.Position(told(alice, m.Joined)[0].epoch, 1)
+        refused = await answer(two[0], alice, m.Join(room="lobby", since=since), m.Joined)
+        assert refused.code == "unavailable"
+        renamed = await answer(two[0], alice, m.Rename(room="lobby", name="zoe"), m.Renamed)
+        assert renamed.name == "zoe"
+        listed = await answer(two[1], bob, m.Who(room="lobby"), m.Members)
+        assert persons(listed.members) == {"zoe", "bob"}
 
 
 async def test_who_lost_sight_of_the_others_is_told_to_look(two: list[Node]) -> None:

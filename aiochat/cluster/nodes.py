@@ -60,7 +60,7 @@ class Nodes:
         """The node stops: what it leaves is swept after so many seconds."""
         self._is_beating = True
         ends = [("EVALSHA", self._script, 2, *self._keys(), self._members.node, _LEASE_MS, _LIFE_MS)]
-        back = f"{-max(0, _LEASE_MS - int(seconds * 1000))}"
+        back = f"{int(seconds * 1000) - _LEASE_MS}"
         self._link.ask([*ends, ("ZINCRBY", self._nodes, back, self._members.node)], lambda _: None)
 
     @property

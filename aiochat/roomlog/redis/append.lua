@@ -1,12 +1,12 @@
 -- Append a batch of one node to a room, once, and publish it. After room.lua.
 --
--- ARGV 11 to 15: the batch's stamp and number; history.key_minutes and store.max_keys; how many drafts there are. Then
+-- ARGV 10 to 14: the batch's stamp and number; history.key_minutes and store.max_keys; how many drafts there are. Then
 -- their contents. Then, for each draft with a key or a target: its index, the key and its content's digest, the target.
 -- Answers epoch, newest offset and stamp, and of each draft that is no new entry: index, code, offset and time.
 
-local batch_stamp, number = ARGV[11], tonumber(ARGV[12])
-local key_life, max_keys, count = tonumber(ARGV[13]), tonumber(ARGV[14]), tonumber(ARGV[15])
-local CONTENTS = 15
+local batch_stamp, number = ARGV[10], tonumber(ARGV[11])
+local key_life, max_keys, count = tonumber(ARGV[12]), tonumber(ARGV[13]), tonumber(ARGV[14])
+local CONTENTS = 14
 local SLICE = 500 -- values that a command takes at once, or gives
 
 -- A batch comes again if its answer was lost, and perhaps late, from a connection that was given up.
@@ -150,7 +150,8 @@ end
 
 if #accepted > 0 then
   stamp = batch_stamp
-  if forget() or live_on() then
+  local is_due = live_on() -- also where something is forgotten each time
+  if forget() or is_due then
     save()
   else
     redis.call('HSET', room, 'newest', text(newest), 'bytes', text(bytes), 'stamp', stamp)

@@ -1,12 +1,12 @@
 -- Read a stretch of a room. After room.lua.
 --
--- ARGV 11 to 14: "newest", "before", "after", "missed" or "look"; an offset; how many entries; how many bytes of them.
+-- ARGV 10 to 13: "newest", "before", "after", "missed" or "look"; an offset; how many entries; how many bytes of them.
 -- What was missed follows what the caller has seen or, where an epoch has begun since, its beginning; who looks has
 -- missed nothing.
 -- Answers epoch, oldest and newest offset, stamp, and the offset before what was missed; then entries in the direction
 -- in which they were read, and as records "offset time stamp" what was erased between them.
 
-local mode, bound, limit, max_page = ARGV[11], tonumber(ARGV[12]), tonumber(ARGV[13]), tonumber(ARGV[14])
+local mode, bound, limit, max_page = ARGV[10], tonumber(ARGV[11]), tonumber(ARGV[12]), tonumber(ARGV[13])
 local SLICE = 32
 
 local since = seen_offset
@@ -24,7 +24,8 @@ if oldest <= newest then
     save()
   end
 end
-if forget() or (newest > 0 and live_on()) then
+local is_due = newest > 0 and live_on()
+if forget() or is_due then
   save()
 end
 

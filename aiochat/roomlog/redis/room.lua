@@ -2,13 +2,15 @@
 --
 -- KEYS: the room's hash; its stream, in which an entry's id is its offset; what was erased of it; the keys of messages
 -- that are to be there once, and their order; what became of the calling node's last batch.
--- ARGV 1 to 10: the channel; the caller's clock; the lifetime of an idle room; a name for a new epoch; epoch, offset
+-- ARGV 1 to 9: the channel; the lifetime of an idle room; a name for a new epoch; epoch, offset
 -- and stamp that the caller has seen; history.max_messages, max_bytes and max_age. All times are in milliseconds.
 
 local room, log, erased, keys, order, last_batch = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
-local channel, now, life, fresh = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
-local seen_epoch, seen_offset, seen_stamp = ARGV[5], tonumber(ARGV[6]), ARGV[7]
-local max_messages, max_bytes, max_age = tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
+local channel, life, fresh = ARGV[1], tonumber(ARGV[2]), ARGV[3]
+local seen_epoch, seen_offset, seen_stamp = ARGV[4], tonumber(ARGV[5]), ARGV[6]
+local max_messages, max_bytes, max_age = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
+local time = redis.call('TIME') -- a node whose clock is wrong must not throw away what others keep
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local UNWRITTEN_LIFE = 3600000 -- of a room that was only read
 local ENTRY_BYTES = 64 -- what an entry costs beside its content
 
@@ -45,7 +47,7 @@ end
 -- Put the end of the room's life off, now and then; whether that was due. Messages that are too old need not be kept.
 local function live_on()
   local log_life = max_age > 0 and math.min(life, max_age) or life
-  if now - lived < log_life / 32 then
+  if math.abs(now - lived) < log_life / 32 then
     return false
   end
   lived = now

@@ -108,10 +108,9 @@ class Calls:
         keys = tuple(f"{name}:{kind}" for kind in ("room", "log", "erased", "keys", "order", self.node))
         known = seen or self._seen.get(room) or Seen()
         self._epochs += 1
-        now_ms = time.time_ns() // 1_000_000
-        fresh = f"{now_ms:011x}{self.node}{self._epochs:x}"
+        fresh = f"{time.time_ns() // 1_000_000:011x}{self.node}{self._epochs:x}"
         call: Command = ("EVALSHA", _DIGESTS[script], len(keys), *keys)
-        call += (self.channel(room), now_ms, self.life_ms, fresh)
+        call += (self.channel(room), self.life_ms, fresh)
         return (*call, known.epoch, known.offset, known.stamp, *self._limits, *arguments)
 
     def _name(self, room: str) -> str:
