@@ -18,10 +18,10 @@ class Assumed(NamedTuple):
     """What was measured, and what people do; each can be given as a flag."""
 
     delivery_us: float = 10.0  # CPU of a node: one message to one client, in a write of its own
-    message_us: float = 150.0  # CPU of a node: from a client to Redis, back through the subscription, and its ack
-    heard_us: float = 60.0  # CPU of a node: a message that a client of another node wrote
+    message_us: float = 400.0  # CPU of a node: from a client to Redis, back through the subscription, and its ack
+    heard_us: float = 180.0  # CPU of a node: a message that a client of another node wrote
     connect_us: float = 750.0  # CPU of a node
-    redis_us: float = 100.0  # CPU of Redis: the script that appends and publishes a message
+    redis_us: float = 150.0  # CPU of Redis: the script that appends and publishes a message
     redis_heard_us: float = 10.0  # CPU of Redis: for each node that hears it
     node_mb: float = 75.0  # memory of a node without clients
     client_kb: float = 10.0  # of a client in a node and in the kernel
