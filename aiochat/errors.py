@@ -96,6 +96,10 @@ class StoreError(Exception):
     """The room log could not do what was asked; publishers are told `unavailable`."""
 
 
+class RefusedError(StoreError):
+    """It is there, and would not do it the next time either."""
+
+
 def no_such_client(field: str) -> Reply:
     """What who addresses a client or user gets that is not connected."""
     return Reply("no_such_client", f"there is no such {field}", field=field)

@@ -86,7 +86,7 @@ class FanOut:
             if room is not None and appended.entries and not self._hub.log.is_shared:
                 self._arrived(room, appended, sum([draft.size for draft in drafts]))
             for draft, outcome in zip(drafts, appended.results, strict=True):
-                if type(draft.publisher) is not Client:
+                if type(draft.publisher) is not Client or isinstance(outcome, Reply):
                     self._told(name, draft, outcome, appended.epoch)
 
     def _arrived(self, room: Room, appended: Appended, size: int) -> None:

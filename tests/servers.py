@@ -6,7 +6,6 @@ import os
 import re
 import signal
 import socket
-import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,10 +14,9 @@ from typing import Any
 import aiohttp
 from yarl import URL
 
+from tests.forking import Forked
 from tests.leaks import leaks, note, texts_of
 
-# Without uvloop to import, the server runs on asyncio's own loop.
-_MAIN = "import sys; sys.modules['uvloop'] = {uvloop}; from aiochat.cli import main; sys.exit(main())"
 _PEAK = re.compile(r"VmHWM:\s+(\d+) kB")
 _READY = re.compile(r"aiochat is at +(https?)://([^ /]+)/")
 
@@ -26,7 +24,7 @@ _READY = re.compile(r"aiochat is at +(https?)://([^ /]+)/")
 class Server:
     """One `aiochat serve`; `log` holds its log lines so far, as dicts."""
 
-    def __init__(self, process: asyncio.subprocess.Process, base_url: str) -> None:
+    def __init__(self, process: asyncio.subprocess.Process | Forked, base_url: str) -> None:
         self.process = process
         self.base_url = base_url  # http://127.0.0.1:PORT
         self.log: list[dict[str, Any]] = []
@@ -129,22 +127,14 @@ async def running(
         "presence.interval_ms": 0,  # only tests of presence want to hear who came
         **(settings or {}),
     }
-    main = _MAIN.format(uvloop="__import__('uvloop')" if uvloop else None)
-    if descriptors is not None:
-        main = f"import resource; resource.setrlimit(resource.RLIMIT_NOFILE, ({descriptors}, {descriptors})); {main}"
-    if before:
-        main = f"{before}; {main}"
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", main, "serve"),
-        *(("--config", str(config)) if config else ()),
-        env=environment(given),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        limit=1 << 20,
+    process = await Forked.start(
+        *("serve", *(("--config", str(config)) if config else ())),
+        environment=environment(given),
+        uvloop=uvloop,
+        descriptors=descriptors,
+        before=before,
     )
     try:
-        assert process.stdout is not None
-        assert process.stderr is not None
         first = (await process.stdout.readline()).decode()
         ready = _READY.search(first)
         assert ready, f"did not start: {first}{(await process.stderr.read()).decode()}"

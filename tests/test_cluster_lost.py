@@ -146,14 +146,14 @@ def _names_nobody(event: Any) -> bool:
 
 
 async def test_all_that_is_in_redis_goes_when_everybody_has_gone(two: list[Node]) -> None:
-    """But for what has an end of its own: the list of nodes, the rooms' logs."""
+    """But for what has an end of its own: the list of nodes, the rooms' logs, the bans."""
     peers = await alice_and_bob(two)
     for peer in peers:
         peer.ask(m.Leave(room="lobby"))
         await two[0].until(partial(told, peer, m.Left))
         peer.hang_up()
     async with asyncio.timeout(5):
-        while (left := _keys(two[0])) - {"aiochat:1:{.nodes}:alive", "aiochat:1:secret"}:
+        while (left := _keys(two[0])) - {"aiochat:1:{.nodes}:alive", "aiochat:1:secret", "aiochat:1:kept"}:
             await two[0].turn()
     assert "aiochat:1:{.nodes}:alive" in left
     for node in two:

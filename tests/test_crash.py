@@ -10,6 +10,7 @@ import pytest
 import aiochat
 from aiochat.messages import Entry, Gap, Message
 from aiochat.sdk import Backoff, ChatClient
+from tests.forking import Forked
 from tests.servers import running
 
 KILLS = 20
@@ -97,7 +98,7 @@ async def _listen(chat: ChatClient) -> list[Entry]:
     return entries
 
 
-async def _killed(process: asyncio.subprocess.Process) -> None:
+async def _killed(process: asyncio.subprocess.Process | Forked) -> None:
     await asyncio.sleep(random.uniform(0.1, 0.6))  # a moment of the test's own choosing
     process.kill()
     await process.wait()

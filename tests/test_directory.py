@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiochat.cluster.members import Members, Membership
+from aiochat.cluster.members import Members
+from aiochat.cluster.membership import Membership
 from aiochat.config import Presence, load
 from aiochat.directory import LocalDirectory
 from aiochat.names import MAX_NAME_CHARACTERS, display_name, fold

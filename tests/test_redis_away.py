@@ -161,6 +161,21 @@ async def test_a_redis_that_refuses_fails_what_was_asked_alone(own: RedisServer)
         assert said(await log.append("a", "two")) == [(2, "two")]
 
 
+async def test_a_redis_without_memory_takes_no_new_room_and_deletes_those_it_has(own: RedisServer) -> None:
+    """A room that is only read would be written down, too; what is deleted gives its memory back."""
+    async with opened(own.url) as log:
+        await log.append("a", "one")
+        own.ask.config_set("maxmemory", 1)
+        keys = own.ask.dbsize()
+        with pytest.raises(StoreError, match="maxmemory"):
+            await log.read("b")
+        with pytest.raises(StoreError, match="maxmemory"):
+            await log.append("c", "two")
+        assert own.ask.dbsize() == keys
+        assert (await log.delete("a")).newest == 1
+        assert (await log.read("a")).newest == 0
+
+
 async def test_while_redis_is_away_everythingis_answered_in_time(own: RedisServer) -> None:
     """Within `store.wait_seconds`, and then at once; when it is back, it is as before."""
     async with opened(own.url, wait_seconds=0.3) as log:

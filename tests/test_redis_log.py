@@ -10,7 +10,7 @@ from aiochat import messages as m
 from aiochat.errors import Reply
 from aiochat.roomlog.redis import RedisLog, followers, probe
 from tests import nodes, redis_server
-from tests.hubs import MANY_ROOMS, Peer
+from tests.hubs import MANY_ROOMS, ONE_ROOM, Peer
 from tests.nodes import Node, all_heard, heard, pair, publish, told
 from tests.redis_server import RedisServer
 
@@ -133,6 +133,22 @@ async def test_a_deleted_room_begins_anew_for_all_nodes(two: list[Node]) -> None
     for peer in (alice, bob):
         assert told(peer, m.Gap) == [m.Gap(room="lobby", epoch=epoch, offset=0)]
         assert heard(peer)[-1] == (1, "three")
+
+
+async def test_a_room_that_redis_refuses_fails_alone(own: RedisServer, two: list[Node]) -> None:
+    """Who speaks in it is told; what others said in the same batch is acknowledged and there once."""
+    good = await two[0].enter("good", codec=MANY_ROOMS)
+    bad = await two[0].enter("bad", codec=MANY_ROOMS)
+    person = await two[0].enter("bad", name="carol", codec=ONE_ROOM)
+    own.ask.set("aiochat:1:{bad}:log", "of somebody else")
+    publish(good, "one", room="good")
+    publish(bad, "two", room="bad")
+    person.ask(m.Publish(room="bad", text="three"))
+    await two[0].until(lambda: told(bad, m.Error) and told(person, m.Error) and heard(good))
+    assert [told(peer, m.Error)[0].code for peer in (bad, person)] == ["unavailable", "unavailable"]
+    assert ([ack.offset for ack in told(good, m.Ack)], told(good, m.Error), heard(good)) == ([1], [], [(1, "one")])
+    assert two[0].hub.log.append_entries.buckets()[-1][1] == 1
+    assert not two[0].hub.log.is_failing
 
 
 # Holes.

@@ -17,7 +17,9 @@ import pytest
 
 from aiochat.config import Config, load
 from aiochat.errors import ConfigError, StartError
+from aiochat.workers import parent
 from aiochat.workers import sockets as listening
+from aiochat.workers.parent import Parent
 from aiochat.workers.sockets import Sockets
 from aiochat.workers.worker import HANGS_AFTER, Worker
 from tests import redis_server
@@ -196,6 +198,23 @@ async def test_a_worker_that_hangs_is_killed() -> None:
             worker.tick()
         assert worker.hangs
         assert (await living).reason == "killed by SIGKILL"
+
+
+async def test_a_worker_that_hangs_at_the_start_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also the first, before the chat has begun: the start is over, and nobody waits for it for ever."""
+
+    async def stop_and_start(worker: Worker) -> Any:
+        process, ours = await start(worker)
+        process.send_signal(signal.SIGSTOP)
+        return process, ours
+
+    start = Worker._start
+    monkeypatch.setattr(Worker, "_start", stop_and_start)
+    monkeypatch.setattr(parent, "_TICK_SECONDS", 0.01)
+    monkeypatch.setattr(parent, "_SIGNALS", ())  # those of the tests stay theirs
+    config = config_of(workers=2)
+    with opened(config) as sockets, pytest.raises(StartError, match=r"^worker 1: killed by SIGKILL$"):
+        await Parent(config, sockets).run()
 
 
 # Faults

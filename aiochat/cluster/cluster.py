@@ -3,11 +3,12 @@
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from aiochat.client import Client
 from aiochat.cluster.lists import Lists
-from aiochat.cluster.members import Members, Membership
+from aiochat.cluster.members import Members
+from aiochat.cluster.membership import Membership
 from aiochat.cluster.nodes import Nodes
 from aiochat.cluster.places import Places
 from aiochat.cluster.post import Post
@@ -18,6 +19,8 @@ from aiochat.roomlog.contract import Link
 
 if TYPE_CHECKING:
     from aiochat.hub import Hub
+
+_LIFE_MS: Final = 24 * 3_600_000  # of the bans, until the log says how long it really is
 
 Sent = Callable[[int | Reply], object]
 
@@ -37,6 +40,7 @@ class Cluster:
             "replace": self._replace,
             "kick": self._kick,
             "ban": self._ban,
+            "bans": self._read_bans,
             **self.lists.handlers,
         }
         self.post = self.lists.post = Post(link, loop.time, hub.later, handlers, self._read_bans)
@@ -60,6 +64,7 @@ class Cluster:
         """Redis may not have had what is here; then it has lost the rooms, too, and nobody need have spoken since."""
         self.places.register_anew()
         self._link.look_again()
+        self._read_bans()
 
     # Rooms.
 
@@ -97,7 +102,10 @@ class Cluster:
             self._hub.presence.told(room, kind, sender, was)
 
     def _called(self, membership: Membership) -> None:
-        """Its name was taken by somebody else while this node was away."""
+        """Its name was taken by somebody else while this node was away, or its session."""
+        if membership.has_moved:
+            self._replace(membership.client)
+            return
         hub, client = self._hub, self._hub.clients.get(membership.client)
         room = hub.rooms.get(membership.room)
         if client is None or room is None or client not in room.members or membership.name is None:
@@ -264,9 +272,17 @@ class Cluster:
             if isinstance(replies, list):
                 flat = replies[0]
                 kept = {key.decode(): value for key, value in zip(flat[::2], flat[1::2], strict=True)}
-                self._hub.later(partial(self._hub.bans.apply_all, kept))
+                self._hub.later(partial(self._take_bans, kept))
 
         self._link.ask([("HGETALL", f"{self._link.prefix}:kept")], read)
+
+    def _take_bans(self, kept: Mapping[str, bytes]) -> None:
+        lost = self._hub.bans.apply_all(kept)
+        if lost:
+            name = f"{self._link.prefix}:kept"
+            again = [piece for pair in lost.items() for piece in pair]
+            self._link.ask([("HSET", name, *again), ("PEXPIRE", name, _LIFE_MS, "NX")], lambda _: None)
+            self.post.tell_all("bans")
 
 
 def _triple(sender: Sender) -> tuple[str | None, str | None, str | None]:

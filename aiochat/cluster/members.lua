@@ -9,7 +9,7 @@
 
 local who, away, names, persons, counted = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local step, channel, life, list_up_to = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
-local NODE, STAMP, NAME, FOLDED, USER, PERSON = 1, 2, 3, 4, 5, 6 -- of a record
+local NODE, STAMP, NAME, FOLDED, USER, PERSON, SINCE = 1, 2, 3, 4, 5, 6, 7 -- of a record
 local COUNTED_MS = 500 -- less than what a node waits until it asks again
 
 local function now()
@@ -146,17 +146,28 @@ end
 
 local steps = {}
 
--- Client, node, stamp, user, whether others know it already; the name as `given` takes it. Answers the name.
+-- Whether the client has gone on at another node; a node is called otherwise whenever it registers everybody anew.
+local function has_moved(before, node, since)
+  local process = '^[^.]+'
+  return string.match(before[NODE], process) ~= string.match(node, process)
+    and tonumber(before[SINCE]) > tonumber(since)
+end
+
+-- Client, node, stamp, user, whether others know it already, since when (microseconds) it is there, if it is registered
+-- anew, or ''; the name as `given` takes it. Answers the name, or nothing where it has moved on since.
 -- Asked again with the same stamp, it is answered as before. Who is there already under this id goes on.
 function steps.enter()
-  local client, node, stamp, user, is_known = ARGV[5], ARGV[6], ARGV[7], ARGV[8], ARGV[9] == '1'
+  local client, node, stamp, user, is_known, since = ARGV[5], ARGV[6], ARGV[7], ARGV[8], ARGV[9] == '1', ARGV[10]
   local before = record_in(who, client) or record_in(away, client)
   if is_mine(before, stamp) then
     return state(before[NAME])
   end
-  local name, folded = given(10, client, user)
+  if before and since ~= '' and has_moved(before, node, since) then
+    return state()
+  end
+  local name, folded = given(11, client, user)
   local person = person_of(user, folded)
-  local record = { node, stamp, name, folded, user, person }
+  local record = { node, stamp, name, folded, user, person, since ~= '' and since or now() }
   if folded ~= '' then
     take(folded, client, user)
   end
@@ -189,7 +200,7 @@ function steps.rename()
   local name, folded = given(7, client, before[USER])
   take(folded, client, before[USER])
   local person = person_of(before[USER], folded)
-  local record = { before[NODE], stamp, name, folded, before[USER], person }
+  local record = { before[NODE], stamp, name, folded, before[USER], person, before[SINCE] }
   redis.call('HSET', who, client, cmsgpack.pack(record))
   add(person, 1)
   add(before[PERSON], -1)

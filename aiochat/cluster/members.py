@@ -11,38 +11,21 @@ from typing import Any, Final
 import msgspec
 
 from aiochat.cluster.fullest import Fullest
+from aiochat.cluster.membership import Membership
 from aiochat.cluster.steps import LIFE_MS, Steps, unpack, wanted
 from aiochat.config import Presence
 from aiochat.directory import Directory
-from aiochat.errors import StoreError
+from aiochat.errors import RefusedError, StoreError
 from aiochat.messages import Sender
 from aiochat.presence import MAX_ABSENT
 from aiochat.roomlog.contract import Link
 
 _TOUCH_SECONDS: Final = 6 * 3600.0
+_ROOMS_AT_ONCE: Final = 1_000  # that are listed in one command
 _STAND_SECONDS: Final = 1.0  # for a room's channel, so that nobody who comes misses who comes next
 _RECOUNT_SECONDS: Final = 1.0  # after a large room's count has changed; members.lua tells it at most twice in that
 
 Tell = Callable[[str, str, Sender, str | None], object]
-
-
-class Membership:
-    """Of a client in a room. `stamp` tells it from an earlier or later one of the same client."""
-
-    __slots__ = ("client", "deadline", "is_free", "name", "room", "stamp", "user")
-
-    def __init__(self, room: str, name: str | None, client: str, user: str | None, stamp: str) -> None:
-        self.room = room
-        self.name = name
-        self.client = client
-        self.user = user
-        self.stamp = stamp
-        self.deadline: float | None = None  # until when who was lost is expected back
-        self.is_free = False  # its name is, already
-
-    @property
-    def sender(self) -> Sender:
-        return Sender(self.client, self.name, self.user)
 
 
 class _Place:
@@ -62,7 +45,8 @@ class _Place:
 
 
 class Members:
-    """`tell` is told what happens in the rooms, `called` whose name has become another one when it was registered anew.
+    """`tell` is told what happens in the rooms, `called` whose name has become another one when it was registered anew,
+    or who turned out to have moved.
 
     Answers and news come through `put_item`. `names` are those that this node has given, for when Redis is away.
     """
@@ -157,6 +141,7 @@ class Members:
             if (membership.deadline or 0) > now:
                 break
             self.leave(membership)
+        due: list[str] = []
         for room, place in list(self._places.items()):
             if place.waiting and now >= place.stands_by:
                 self._go_on(place)
@@ -166,6 +151,9 @@ class Members:
             elif now >= place.touch_at:
                 place.touch_at = now + _TOUCH_SECONDS
                 self.steps.ask(room, "count", (), lambda _: None)
+                self.fullest.changed(room)
+                due.append(room)
+        self._list_rooms(due)
         self.fullest.check()
 
     def _recounted(self, room: str, result: Any) -> None:
@@ -195,10 +183,11 @@ class Members:
         """All that is here, as that of `node`, as this one is called now; `is_known` if the others never missed it."""
         self.node = node
         self.is_unsure = False
+        self._list_rooms(list(self._places))
         for room, place in self._places.items():
-            self._link.ask([("SADD", self.steps.rooms_of(node), room)], lambda _: None)
-            self._touch_rooms()
             for membership in list(place.held.values()):
+                if membership.deadline is not None and not is_known:
+                    continue  # the others have been told that it is gone
                 membership.stamp = self._stamp()
                 self._enter(membership, partial(self._is_called, membership, membership.name), is_known=is_known)
                 if membership.deadline is not None:
@@ -218,12 +207,15 @@ class Members:
     def _begin(self, room: str) -> _Place:
         place = self._places[room] = _Place(self._time())
         self._link.listen(self.steps.channel(room), partial(self._heard, room), partial(self._stands, room))
-        self._link.ask([("SADD", self.steps.rooms_of(self.node), room)], self._written)
-        self._touch_rooms()
+        self._list_rooms([room])
         return place
 
-    def _touch_rooms(self) -> None:
-        self._link.ask([("PEXPIRE", self.steps.rooms_of(self.node), LIFE_MS)], lambda _: None)
+    def _list_rooms(self, rooms: Sequence[str]) -> None:
+        """There may be members of this node in them: who sweeps it is to look there."""
+        key = self.steps.rooms_of(self.node)
+        for first in range(0, len(rooms), _ROOMS_AT_ONCE):
+            some = rooms[first : first + _ROOMS_AT_ONCE]
+            self._link.ask([("SADD", key, *some), ("PEXPIRE", key, LIFE_MS)], self._written)
 
     def _end(self, room: str, place: _Place) -> None:
         self._go_on(place)
@@ -243,18 +235,34 @@ class Members:
             step()
 
     def _enter(self, membership: Membership, then: Callable[[str | None], object], *, is_known: bool = False) -> None:
-        who = (membership.client, self.node, membership.stamp, membership.user or "", int(is_known))
+        who = (membership.client, self.node, membership.stamp, membership.user or "", int(is_known), membership.since)
         answered = partial(self._entered, membership, then)
         self.fullest.changed(membership.room)
         self.steps.ask(membership.room, "enter", (*who, *wanted(membership.name)), answered)
 
     def _entered(self, membership: Membership, then: Callable[[str | None], object], result: Any) -> None:
-        given = None if isinstance(result, StoreError) else result[2].decode()
+        self._written(result)
+        is_told = not isinstance(result, StoreError)
+        if is_told and len(result) < 3:
+            self._move(membership)
+            return
+        if is_told:
+            membership.since = membership.since or result[1].decode()
+        given = result[2].decode() if is_told else None
         self._take(membership, membership.name, given)
         then(membership.name)
 
+    def _move(self, membership: Membership) -> None:
+        place = self._places.get(membership.room)
+        if place is not None and place.held.get(membership.client) is membership:
+            membership.has_moved = True
+            self._called(membership)
+            self.leave(membership)
+
     def _rename(self, membership: Membership, name: str, then: Callable[[str], object]) -> None:
         def answered(result: Any) -> None:
+            self._written(result)
+            self.is_unsure = self.is_unsure or (isinstance(result, list) and len(result) < 3)
             given = None if isinstance(result, StoreError) or len(result) < 3 else result[2].decode()
             self._take(membership, name, given)
             then(membership.name or name)
@@ -263,7 +271,6 @@ class Members:
 
     def _take(self, membership: Membership, wanted: str | None, given: str | None) -> None:
         """Note the name that Redis has given it; or else give it one that is free here, until Redis is back."""
-        self.is_unsure = self.is_unsure or given is None
         place = self._places.get(membership.room)
         name = wanted if given is None else given or None
         if place is None or place.held.get(membership.client) is not membership or membership.is_free:
@@ -289,7 +296,8 @@ class Members:
         self.steps.ask(room, step, arguments, self._written)
 
     def _written(self, result: Any) -> None:
-        if isinstance(result, StoreError):
+        """Whether it was is unsure where it was not answered; what is refused would be so again."""
+        if isinstance(result, StoreError) and not isinstance(result, RefusedError):
             self.is_unsure = True
 
     # What comes of it, on every node.
@@ -300,6 +308,7 @@ class Members:
             return
         if place.stands:  # anew: something may have been missed
             place.recount_at = self._time()
+            place.as_of = min(place.as_of, 1)  # Redis may be another one, whose clock is behind
         place.stands = True
         self._go_on(place)
 

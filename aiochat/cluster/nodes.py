@@ -1,5 +1,6 @@
 """Which nodes there are: each says every few seconds that it lives, and sweeps up what a silent one has left."""
 
+import re
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final
@@ -16,6 +17,8 @@ _LEASE_MS: Final = (
     15_000  # silent for longer, and its members are swept: 18 s after its end, and a moment for the sweep
 )
 _LIFE_MS: Final = 24 * 3_600_000
+_OWN_MARK_MS: Final = 60_000  # of what this node was before; nobody else asks for it
+_RENEW_SECONDS: Final = 60.0  # at most between two times that all is registered anew, while it does not help
 _SWEEP_MS: Final = 10_000  # without progress, and another node sweeps
 _ROOMS_AT_ONCE: Final = 50
 _SLOT: Final = "{.nodes}"  # one for what a script needs of all nodes; no room has such a name
@@ -47,6 +50,9 @@ class Nodes:
         self._is_beating = False
         self._has_beaten = False
         self._generation = 0
+        self._run: str | None = None  # what Redis calls itself since it was started
+        self._renew_seconds = _BEAT_SECONDS
+        self._next_renewal = 0.0
 
     def check(self) -> None:
         """About once a second."""
@@ -75,19 +81,33 @@ class Nodes:
 
     def _beat(self) -> None:
         call = ("EVALSHA", self._script, 2, *self._keys(), self._members.node, _LEASE_MS, _LIFE_MS)
-        self._link.ask([call], lambda replies: self._put_item(partial(self._beaten, replies)))
+        self._link.ask([call, ("INFO", "server")], lambda replies: self._put_item(partial(self._beaten, replies)))
 
     def _beaten(self, replies: list[Any] | StoreError) -> None:
         self._is_beating = False
         if isinstance(replies, StoreError):
             return
         is_known, is_swept, silent = replies[0]
-        if self._members.is_unsure or is_swept or (self._has_beaten and not is_known):
-            self._renew(is_known=not is_swept)
-            return
+        if self._is_another(replies[1]) or (self._has_beaten and not is_known):
+            self._members.is_unsure = True
         self._has_beaten = True
         for node in silent:
             self._sweep(node.decode())
+        if (self._members.is_unsure or is_swept) and self._time() >= self._next_renewal:
+            self._wait_longer()
+            self._renew(is_known=not is_swept)
+
+    def _is_another(self, info: bytes) -> bool:
+        """Whether Redis was started since, or it is another one: it may have an older state."""
+        said = re.search(rb"run_id:(\w+)", info)
+        before, self._run = self._run, said and said[1].decode()
+        return before not in {None, self._run}
+
+    def _wait_longer(self) -> None:
+        now = self._time()
+        is_again = self._next_renewal and now < self._next_renewal + _RENEW_SECONDS
+        self._renew_seconds = min(2 * self._renew_seconds, _RENEW_SECONDS) if is_again else _BEAT_SECONDS
+        self._next_renewal = now + self._renew_seconds
 
     def _renew(self, *, is_known: bool) -> None:
         before = self._members.node
@@ -116,7 +136,7 @@ class Nodes:
 
     def _sweep_on(self, node: str) -> None:
         commands: list[tuple[str | bytes | int, ...]] = [
-            ("SET", self._mark(node), 1, "PX", _LIFE_MS),
+            ("SET", self._mark(node), 1, "PX", _OWN_MARK_MS if node.startswith(self._link.node) else _LIFE_MS),
             ("SRANDMEMBER", self._members.steps.rooms_of(node), _ROOMS_AT_ONCE),
             ("PEXPIRE", f"{self._link.prefix}:sweeps:{node}", _SWEEP_MS),
         ]

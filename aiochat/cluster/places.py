@@ -1,4 +1,4 @@
-"""On which node each client is, and which clients a user has: kept in Redis for as long as they are connected."""
+"""On which node each client is, and on which a user has clients: kept in Redis for as long as they are connected."""
 
 from collections.abc import Callable
 from typing import Any, Final
@@ -19,23 +19,34 @@ class Places:
         self._link = link
         self._time = time
         self._forget = link.load(script("forget"))
+        self._keep_user = link.load(script("user"))
         self._due: dict[Client, float] = {}  # when each is to be kept alive; the first due first
+        self._counts: dict[str, int] = {}  # of the clients here that each user has
 
     def add(self, client: Client) -> None:
         """It is here, under the id that it has now."""
         self._keep(client)
-        self._due.pop(client, None)
+        if self._due.pop(client, None) is None and client.user is not None:
+            self._counts[client.user] = self._counts.get(client.user, 0) + 1
         self._due[client] = self._time() + _LIFE_MS / 2000
 
     def discard(self, client: Client, *, is_gone: bool) -> None:
         """It is here no more, and nowhere else if it is gone."""
-        self._due.pop(client, None)
-        if not is_gone:
-            return
-        commands: list[Command] = [("EVALSHA", self._forget, 1, self._key(client.id), self._link.node)]
-        if client.user is not None:
-            commands.append(("HDEL", self._user(client.user), client.id))
-        self._link.ask(commands, _ignore)
+        was_here = self._due.pop(client, None) is not None
+        commands: list[Command] = []
+        if is_gone:
+            commands.append(("EVALSHA", self._forget, 1, self._key(client.id), self._link.node))
+        if was_here and client.user is not None and self._is_last(client.user):
+            commands.append(("ZREM", self._user(client.user), self._link.node))
+        if commands:
+            self._link.ask(commands, _ignore)
+
+    def _is_last(self, user: str) -> bool:
+        """One of a user's clients is here no more: whether none is."""
+        left = self._counts.pop(user) - 1
+        if left:
+            self._counts[user] = left
+        return not left
 
     def take(self, id: str, then: Callable[[str | None], object]) -> None:
         """Claim an id for this node: `then` is told which other one had it, as far as is known."""
@@ -58,9 +69,9 @@ class Places:
         """The nodes on which a user has clients."""
 
         def found(replies: list[Any] | StoreError) -> None:
-            then(replies if isinstance(replies, StoreError) else list({node.decode() for node in replies[0]}))
+            then(replies if isinstance(replies, StoreError) else [node.decode() for node in replies[0]])
 
-        self._link.ask([("HVALS", self._user(user))], found)
+        self._link.ask([("ZRANGE", self._user(user), 0, -1)], found)
 
     def check(self) -> None:
         """Keep alive those whose time has come; about once a second."""
@@ -72,15 +83,14 @@ class Places:
             self.add(client)
 
     def register_anew(self) -> None:
-        """All of them."""
+        """All of them; but whoever has gone on elsewhere meanwhile is there."""
         for client in self._due:
-            self._keep(client)
+            self._keep(client, "NX")
 
-    def _keep(self, client: Client) -> None:
-        commands: list[Command] = [("SET", self._key(client.id), self._link.node, "PX", _LIFE_MS)]
+    def _keep(self, client: Client, *condition: str) -> None:
+        commands: list[Command] = [("SET", self._key(client.id), self._link.node, "PX", _LIFE_MS, *condition)]
         if client.user is not None:
-            user = self._user(client.user)
-            commands += [("HSET", user, client.id, self._link.node), ("PEXPIRE", user, _LIFE_MS)]
+            commands.append(("EVALSHA", self._keep_user, 1, self._user(client.user), self._link.node, _LIFE_MS))
         self._link.ask(commands, _ignore)
 
     def _key(self, id: str) -> str:

@@ -1,5 +1,6 @@
 """What nodes ask one another: a question to one node or to all, and their answers, or that none came in time."""
 
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final
@@ -11,6 +12,7 @@ from aiochat.roomlog.contract import Link
 
 _SECONDS: Final = 2.0  # for the answers
 _MAX_WAITING: Final = 10_000
+_MAX_NODES: Final = 1_000  # whose last question is known
 _ANSWER: Final = "answer"
 
 _pack: Final = msgspec.msgpack.Encoder().encode
@@ -26,7 +28,7 @@ class _Question:
         self.deadline = deadline
         self.then = then
         self.asked: int | None = None  # how many nodes; None until Redis has said so
-        self.answers: list[Any] = []
+        self.answers: dict[str, Any] = {}  # of each node
 
 
 class Post:
@@ -46,6 +48,7 @@ class Post:
         self._handlers = handlers
         self._questions: dict[int, _Question] = {}
         self._count = 0
+        self._last: OrderedDict[str, int] = OrderedDict()  # the number of the last question that each node asked
         self._all = link.channel(f"{link.prefix}:nodes")
         link.listen(self._inbox(link.node), self._heard, lambda: None)
         link.listen(self._all, self._heard, lambda: put_item(stand))
@@ -97,18 +100,27 @@ class Post:
 
     def _hear(self, payload: bytes) -> None:
         number, node, kind, given = _unpack(payload)
-        if kind != _ANSWER:
-            answer = self.handle(kind, *given)
-            if number:
-                said = _pack((number, self._link.node, _ANSWER, answer))
-                self._link.ask([("SPUBLISH", self._inbox(node), said)], lambda _: None)
-        elif (question := self._questions.get(number)) is not None:
-            question.answers.append(given)
-            self._look_at(number, question)
+        if kind == _ANSWER:
+            if (question := self._questions.get(number)) is not None:
+                question.answers[node] = given
+                self._look_at(number, question)
+        elif not number:
+            self.handle(kind, *given)
+        elif self._is_new(node, number):
+            said = _pack((number, self._link.node, _ANSWER, self.handle(kind, *given)))
+            self._link.ask([("SPUBLISH", self._inbox(node), said)], lambda _: None)
+
+    def _is_new(self, node: str, number: int) -> bool:
+        """A question comes again if Redis's answer to who asked it was lost."""
+        last = self._last.pop(node, 0)
+        self._last[node] = max(last, number)
+        if len(self._last) > _MAX_NODES:
+            self._last.popitem(last=False)
+        return number > last
 
     def _look_at(self, number: int, question: _Question) -> None:
         if question.asked is not None and len(question.answers) >= question.asked:
-            self._end(number, question.answers)
+            self._end(number, list(question.answers.values()))
 
     def _end(self, number: int, answers: list[Any] | Reply) -> None:
         question = self._questions.pop(number, None)

@@ -115,5 +115,5 @@ def wanted(name: str | None) -> tuple[str | int, ...]:
 
 
 def _sender(client: str, packed: bytes) -> Sender:
-    _, _, name, _, user, _ = unpack(packed)
+    _, _, name, _, user, *_ = unpack(packed)
     return Sender(client, name or None, user or None)

@@ -3,6 +3,7 @@
 A ban ends the connections it is about (4403) and stops new ones; the room log keeps it, where that outlives the server.
 """
 
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -23,6 +24,7 @@ MAX_USER: Final = 256
 _MAPPED_BITS: Final = 96  # before an IPv4 address within an IPv6 one
 _USER: Final = "ban user "
 _ADDRESS: Final = "ban address "
+_MARK: Final = "mark"  # is kept beside the bans of a shared log, which without it, or with another, has lost them
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -56,8 +58,10 @@ class Bans:
         self._next_expiry = float("inf")
         self._is_failing = False  # one was not taken since the last look
         self._was_told = False  # in the log
-        for value in log.kept.values():
-            self._put(_decode(value))
+        self._mark = log.kept.get(_MARK)
+        for key, value in log.kept.items():
+            if key != _MARK:
+                self._put(_decode(value))
 
     def __len__(self) -> int:
         return len(self._users) + len(self._networks)
@@ -120,15 +124,29 @@ class Bans:
         elif (ban := self._of_key(key)) is not None:
             self._drop(ban)
 
-    def apply_all(self, kept: Mapping[str, bytes]) -> None:
-        """What is kept now, where news of it may have been missed."""
-        for ban in (*self._users.values(), *self._networks.values()):
-            if _key(ban) not in kept and _key(ban) not in self._unkept:
-                self._drop(ban)
+    def apply_all(self, kept: Mapping[str, bytes]) -> Mapping[str, bytes]:
+        """What is kept now, where news of it may have been missed; what a log that has lost it is to keep again."""
+        mark = kept.get(_MARK)
+        is_lost = mark is None or self._mark not in (None, mark)
+        missing = {
+            key: ban
+            for ban in (*self._users.values(), *self._networks.values())
+            if (key := _key(ban)) not in kept and key not in self._unkept
+        }
         for key, value in kept.items():
-            if key not in self._unkept:
+            if key != _MARK and key not in self._unkept:
                 self._put(_decode(value))
         self._enforce()
+        if is_lost:
+            again = {key: _encode(ban) for key, ban in missing.items()}
+            if mark is None:
+                again[_MARK] = os.urandom(8)
+            if again:
+                return again  # until that is done it is still lost
+        for ban in () if is_lost else missing.values():
+            self._drop(ban)
+        self._mark = mark
+        return {}
 
     def _ban(self, ban: Ban) -> Ban:
         is_new = self._found(ban) is None

@@ -67,7 +67,8 @@ class Appended(msgspec.Struct, frozen=True, gc=False):
     """What became of one room's drafts.
 
     `results` has one for each, in their order: the entry it is now, `Repeated`, or a `Reply` that refuses it
-    (`key_reused`; `no_such_message` for an erasure of what is not there). `entries` are the entries among them.
+    (`key_reused`; `no_such_message` for an erasure of what is not there; `unavailable` for all of a room that the log
+    fails for, while others are in it; then there is no epoch). `entries` are the entries among them.
     """
 
     epoch: str
@@ -145,8 +146,9 @@ class RoomLog(ABC):
 
     @abstractmethod
     def append(self, batch: Mapping[str, Sequence[Draft]], answer: Answer[Mapping[str, Appended]]) -> None:
-        """Append each room's drafts, all or, on a `StoreError`, none or all. An empty batch only tries whether it can.
+        """Append each room's drafts, all or, on a `StoreError` or `unavailable`, none or all.
 
+        An empty batch only tries whether it can.
         After `history.key_minutes`, or beyond `store.max_keys` of them (the oldest first), a key is forgotten.
         """
 

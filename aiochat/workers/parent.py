@@ -54,20 +54,22 @@ class Parent:
         loop = asyncio.get_running_loop()
         for number in _SIGNALS:
             loop.add_signal_handler(number, self._stop, number)
-        beginning = asyncio.create_task(self._begin())
-        beginning.add_done_callback(self._ended)
+        tasks = [asyncio.create_task(self._begin()), asyncio.create_task(self._tick())]
+        for task in tasks:
+            task.add_done_callback(self._ended)
         passed_on = signal.SIGTERM
         try:
             passed_on = signal.Signals(await self._over)
         finally:
-            beginning.cancel()
+            for task in tasks:
+                task.cancel()
             await self._leave(passed_on)
         unclean = [str(worker.number) for worker in self._workers if not worker.is_clean]
         if unclean:
             raise Ended(f"workers that did not stop as they should: {', '.join(unclean)}")
 
     async def _begin(self) -> None:
-        """Start them all, say so, and look after them."""
+        """Start them all, and say so."""
         for workers in (self._workers[:1], self._workers[1:]):  # the first alone: what is wrong is said once
             for worker in workers:
                 task = asyncio.create_task(self._keep(worker))
@@ -78,14 +80,14 @@ class Parent:
         self._has_begun = True
         announce(self._config, self._sockets.port)
         self._systemd.tell("READY=1")
-        feeding = asyncio.create_task(self._systemd.feed(self._unless_one_hangs, self._status))
-        try:
-            while True:
-                await asyncio.sleep(_TICK_SECONDS)
-                for worker in self._workers:
-                    worker.tick()
-        finally:
-            feeding.cancel()
+        await self._systemd.feed(self._unless_one_hangs, self._status)
+
+    async def _tick(self) -> None:
+        """Look after them, from the first start on, for one may hang in it."""
+        while True:
+            await asyncio.sleep(_TICK_SECONDS)
+            for worker in self._workers:
+                worker.tick()
 
     async def _keep(self, worker: Worker) -> None:
         """Start it whenever it has ended, until the chat stops. Raises `StartError` and `Ended`."""

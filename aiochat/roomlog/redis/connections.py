@@ -17,6 +17,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import (
     MasterDownError,
     NoScriptError,
+    OutOfMemoryError,
     ReadOnlyError,
     RedisError,
     ResponseError,
@@ -26,9 +27,25 @@ from redis.exceptions import (
 from aiochat.errors import StartError
 from aiochat.roomlog.urls import Address
 
-__all__ = ["PASSING", "Connect", "Connection", "NoScriptError", "ResponseError", "connector", "pack", "wants_tls"]
+__all__ = [
+    "PASSING",
+    "Connect",
+    "Connection",
+    "NoScriptError",
+    "ResponseError",
+    "connector",
+    "is_lasting",
+    "pack",
+    "wants_tls",
+]
 
 PASSING: Final = (MasterDownError, ReadOnlyError, TryAgainError)  # what Redis answers on its way to be there again
+_STATES: Final = (
+    "BUSY",
+    "CLUSTERDOWN",
+    "MISCONF",
+    "NOREPLICAS",
+)  # refusals that end without anybody's asking otherwise
 _CONNECT_SECONDS: Final = 2.0
 _DOWN: Final = frozenset((b"s_down", b"o_down"))  # flags of a master
 
@@ -39,6 +56,11 @@ def pack(command: tuple[str | bytes | int, ...]) -> bytes:
     """A command as it is sent. Raises `TypeError` or `ValueError` for what is none."""
     packed: bytes = _pack(command)
     return packed
+
+
+def is_lasting(error: ResponseError) -> bool:
+    """Whether Redis refused what it was asked itself, and not anything at the time."""
+    return not isinstance(error, OutOfMemoryError) and not str(error).startswith(_STATES)
 
 
 class Connection:

@@ -3,6 +3,7 @@
 
 local stood = newest
 if newest > 0 then
+  clear() -- first, for it is what helps a Redis without memory
   begin()
   save()
   redis.call('PEXPIRE', room, text(math.min(life, UNWRITTEN_LIFE)))

@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from hashlib import sha1
 from typing import Any
 
-from aiochat.errors import StoreError
-from aiochat.roomlog.redis.connections import ResponseError
+from aiochat.errors import RefusedError, StoreError
+from aiochat.roomlog.redis.connections import ResponseError, is_lasting
 from aiochat.roomlog.redis.pipeline import Command, Pipeline
 from aiochat.roomlog.redis.subscription import Subscription
 
@@ -44,8 +44,11 @@ class RedisLink:
         return sha1(script.encode(), usedforsecurity=False).hexdigest()
 
     def ask(self, commands: Sequence[Command], then: Callable[[list[Any] | StoreError], object]) -> None:
-        """`then` is called once, perhaps within the call, with the replies, or what is wrong with the first bad one."""
-        self._pipeline.ask(commands, lambda replies: then(_checked(replies)))
+        """`then` is called once, perhaps within the call, with the replies, or what is wrong with the first bad one.
+
+        What people say and read overtakes it; what is asked here stays in order.
+        """
+        self._pipeline.ask(commands, lambda replies: then(_checked(replies)), may_wait=True)
 
     def channel(self, name: str) -> str:
         """Channels are those of all databases."""
@@ -83,4 +86,6 @@ def _checked(replies: list[Any] | StoreError) -> list[Any] | StoreError:
     if isinstance(replies, StoreError):
         return replies
     refused = next((reply for reply in replies if isinstance(reply, ResponseError)), None)
-    return replies if refused is None else StoreError(str(refused))
+    if refused is None:
+        return replies
+    return RefusedError(str(refused)) if is_lasting(refused) else StoreError(str(refused))

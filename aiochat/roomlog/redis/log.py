@@ -9,7 +9,7 @@ from typing import Any, Final
 import structlog
 
 from aiochat.config import Config
-from aiochat.errors import StartError, StoreError
+from aiochat.errors import UNCONFIRMED, StartError, StoreError, unavailable
 from aiochat.monitoring.supervision import Supervision
 from aiochat.roomlog import drafts as of
 from aiochat.roomlog.contract import KEPT_BYTES, KEPT_VALUES, Answer, Appended, Arrived, Deleted, Draft, Page, RoomLog
@@ -85,6 +85,7 @@ class RedisLog(RoomLog):
                 lambda replies: self._appended(batch, replies),
                 answer,
                 must_be_replicated=True,
+                may_be_partial=True,
             )
         else:
             self._ask(lambda: [("PING",)], lambda _: {}, answer)
@@ -166,6 +167,7 @@ class RedisLog(RoomLog):
             lambda: [self._calls.missed(room, followed.seen, _FILL_ENTRIES)],
             lambda replies: self._stretch(room, replies[0], _FILL_ENTRIES, is_forward=True),
             lambda result: followed.filled(result) if self._followers.of(room) is followed else None,
+            may_wait=True,
         )
 
     # What Redis answers.
@@ -177,15 +179,20 @@ class RedisLog(RoomLog):
         answer: Callable[[Any], None],
         *,
         must_be_replicated: bool = False,
+        may_wait: bool = False,
+        may_be_partial: bool = False,
     ) -> None:
-        """`result_of` makes the answer of the replies; what it raises is a failure of the log's."""
+        """`result_of` makes the answer of the replies; what it raises is a failure of the log's.
+
+        There are errors among them only if they `may_be_partial`, and then not errors alone.
+        """
 
         def answered(replies: list[Any] | StoreError) -> None:
-            answer(_result(replies, result_of))
+            answer(_result(replies, result_of, may_be_partial=may_be_partial))
 
         try:
             asked = commands()
-            self._pipeline.ask(asked, answered, must_be_replicated=must_be_replicated)
+            self._pipeline.ask(asked, answered, must_be_replicated=must_be_replicated, may_wait=may_wait)
         except (UnicodeEncodeError, OverflowError, TypeError, ValueError) as error:  # it fails when its turn has come
             failed = StoreError(f"the request cannot be encoded ({type(error).__name__})")
             self._pipeline.ask([("PING",)], lambda _: answer(failed))
@@ -193,6 +200,9 @@ class RedisLog(RoomLog):
     def _appended(self, batch: Mapping[str, Sequence[Draft]], replies: Sequence[Any]) -> Mapping[str, Appended]:
         answered: dict[str, Appended] = {}
         for (room, drafts), reply in zip(batch.items(), replies, strict=True):
+            if isinstance(reply, ResponseError):
+                answered[room] = Appended("", 0, (), [unavailable(UNCONFIRMED) for _ in drafts])
+                continue
             answered[room], seen = wire.appended(room, drafts, reply)
             self._calls.see(room, seen)
             self._followers.expect(room)
@@ -263,12 +273,14 @@ class RedisLog(RoomLog):
         self.kept = {key.decode(): value for key, value in zip(kept[::2], kept[1::2], strict=True)}
 
 
-def _result(replies: list[Any] | StoreError, result_of: Callable[[list[Any]], Any]) -> Any:
+def _result(
+    replies: list[Any] | StoreError, result_of: Callable[[list[Any]], Any], *, may_be_partial: bool = False
+) -> Any:
     if isinstance(replies, StoreError):
         return replies
-    refused = next((reply for reply in replies if isinstance(reply, ResponseError)), None)
-    if refused is not None:
-        return StoreError(str(refused))
+    refused = [reply for reply in replies if isinstance(reply, ResponseError)]
+    if refused and not (may_be_partial and len(refused) < len(replies)):
+        return StoreError(str(refused[0]))
     try:
         return result_of(replies)
     except StoreError as error:

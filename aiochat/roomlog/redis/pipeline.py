@@ -1,6 +1,7 @@
-"""What the node asks of Redis: one connection, one pipeline in flight, everything that waits is the next one.
+"""What the node asks of Redis: one connection, one pipeline in flight, and what waits is in the next ones.
 
-Answers come in the order of the calls. After a lost connection what was not answered is asked again, which scripts and
+There are two lines: what people say and read goes first, so that no crowd of what may wait holds it up. The answers of
+each come in the order of the calls. After a lost connection what was not answered is asked again, which scripts and
 their callers allow, until it has waited for `store.wait_seconds`.
 """
 
@@ -16,7 +17,9 @@ import structlog
 from aiochat.errors import StoreError
 from aiochat.roomlog.redis.connections import PASSING, Connect, Connection, NoScriptError, ResponseError, pack
 
-_CALLS_AT_ONCE: Final = 32  # a read may be answered with 256 KiB
+_CALLS_AT_ONCE: Final = 32  # of each line; a read may be answered with 256 KiB
+_WAITING_BYTES: Final = 128 << 20  # of what may wait: a membership that is registered anew takes 2.5 KiB
+_CALL_BYTES: Final = 512  # what a call takes beside its commands
 _BACKOFF_SECONDS: Final = (0.0, 0.05, 0.1, 0.2, 0.5)
 _FAILURES_SECONDS: Final = 60.0  # between two log events about what Redis refused
 
@@ -31,6 +34,7 @@ class _Call(msgspec.Struct, frozen=True, eq=False):
     answer: Replies
     deadline: float
     must_be_replicated: bool
+    size: int  # in bytes, if it may wait, else 0
 
 
 class Away(Exception):
@@ -47,7 +51,9 @@ class Pipeline:
         self._wait_replicas = wait_replicas
         self._time = asyncio.get_running_loop().time
         self._connection: Connection | None = None
-        self._calls: deque[_Call] = deque()
+        self._first: deque[_Call] = deque()
+        self._waiting: deque[_Call] = deque()  # what may wait
+        self._waiting_bytes = 0
         self._is_asked = asyncio.Event()
         self._is_closing = False
         self._failures = 0  # attempts since the last that worked
@@ -62,23 +68,36 @@ class Pipeline:
         """One more, before it is called."""
         self._scripts.append(script)
 
-    def ask(self, commands: Sequence[Command], answer: Replies, *, must_be_replicated: bool = False) -> None:
+    @property
+    def _has_calls(self) -> bool:
+        return bool(self._first or self._waiting)
+
+    def ask(
+        self, commands: Sequence[Command], answer: Replies, *, must_be_replicated: bool = False, may_wait: bool = False
+    ) -> None:
         """Send `commands`; `answer` is called once with their replies, errors of Redis among them, or a `StoreError`.
 
-        Held for `store.wait_seconds` at most from when Redis was last there; beyond it there is an answer at once.
+        Held for `store.wait_seconds` at most from when Redis was last there; beyond it there is an answer at once, and
+        so there is if more than 128 MiB would wait of what may.
         """
         now = self._time()
         if self._is_closing or (self._away_since is not None and now - self._away_since >= self._wait_seconds):
             answer(StoreError("Redis is away"))
             return
         packed = [pack(command) for command in commands]
-        self._calls.append(_Call(packed, answer, now + self._wait_seconds, must_be_replicated))
+        size = sum(map(len, packed)) + _CALL_BYTES if may_wait else 0
+        if may_wait and self._waiting_bytes + size > _WAITING_BYTES:
+            answer(StoreError("too much waits for Redis"))
+            return
+        self._waiting_bytes += size
+        line = self._waiting if may_wait else self._first
+        line.append(_Call(packed, answer, now + self._wait_seconds, must_be_replicated, size))
         self._is_asked.set()
 
     async def run(self) -> None:
         """Until everything is answered after `close`."""
-        while self._calls or not self._is_closing:
-            if self._connection is not None and not self._calls:
+        while self._has_calls or not self._is_closing:
+            if self._connection is not None and not self._has_calls:
                 self._is_asked.clear()
                 await self._is_asked.wait()
                 continue
@@ -95,11 +114,17 @@ class Pipeline:
 
     def refuse_all(self, reason: str) -> None:
         """Answer what is left, after the end of `run`."""
-        while self._calls:
-            self._answer(self._calls.popleft(), StoreError(reason))
+        for line in (self._first, self._waiting):
+            while line:
+                self._answer(self._next(line), StoreError(reason))
+
+    def _next(self, line: deque[_Call]) -> _Call:
+        call = line.popleft()
+        self._waiting_bytes -= call.size
+        return call
 
     async def _round_trip(self) -> None:
-        calls = list(islice(self._calls, _CALLS_AT_ONCE))
+        calls = [*islice(self._first, _CALLS_AT_ONCE), *islice(self._waiting, _CALLS_AT_ONCE)]
         async with asyncio.timeout(max(0.1, self._wait_seconds / 2)):
             if self._connection is None:
                 await self._begin()
@@ -107,8 +132,7 @@ class Pipeline:
         self._failures = 0
         self._came_back()
         for call, replied in zip(calls, replies, strict=True):
-            self._calls.popleft()
-            self._answer(call, replied)
+            self._answer(self._next(self._waiting if call.size else self._first), replied)
 
     async def _begin(self) -> None:
         connection = self._connect()
@@ -170,8 +194,9 @@ class Pipeline:
             self._away_since = began
             _logger.warning("redis_lost", reason=reason_of(error))
         is_over = self._is_closing
-        while self._calls and (is_over or self._calls[0].deadline <= self._time()):
-            self._answer(self._calls.popleft(), StoreError(f"Redis is away: {reason_of(error)}"))
+        for line in (self._first, self._waiting):
+            while line and (is_over or line[0].deadline <= self._time()):
+                self._answer(self._next(line), StoreError(f"Redis is away: {reason_of(error)}"))
         if not is_over:
             await asyncio.sleep(_BACKOFF_SECONDS[min(self._failures, len(_BACKOFF_SECONDS) - 1)])
         self._failures += 1

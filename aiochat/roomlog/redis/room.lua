@@ -68,8 +68,11 @@ local function name_after(name)
   return fresh > name and fresh or name .. '+'
 end
 
-local function begin()
+local function clear()
   redis.call('DEL', log, erased, keys, order)
+end
+
+local function begin()
   epoch = name_after(epoch or '')
   newest, oldest, bytes, stamp, base, lived = 0, 1, 0, '-', 0, 0
 end
@@ -94,7 +97,8 @@ local function open()
   epoch, stamp = state[1], state[5]
   if not epoch then -- never written to, expired or flushed; what may be left of it is another epoch's
     begin()
-    save()
+    save() -- before anything is deleted, or a Redis without memory would no longer refuse it
+    clear()
     redis.call('PEXPIRE', room, text(math.min(life, UNWRITTEN_LIFE)))
     return
   end
@@ -107,20 +111,27 @@ local function open()
   end
 end
 
+-- The offset behind all entries from `first` on that are too much or too old. Each entry is less of both than the one
+-- before it, so it is found in steps that double and then halve: a script of a step for each would hold Redis up.
+local function kept_from(first)
+  local bound, step = newest + 1, 1 -- what is at `bound`, and behind it, stays
+  while first < bound and (bytes > max_bytes or max_age > 0) do
+    local probe = first + step - 1
+    local entry = redis.call('XRANGE', log, text(probe), '+', 'COUNT', 1)[1] -- none: nothing but what was erased
+    local is_over = entry and (bytes - head_of(entry) > max_bytes or max_age > 0 and time_of(entry) < now - max_age)
+    if is_over then
+      first = offset_of(entry) + 1
+    else
+      bound = probe
+    end
+    step = math.max(1, math.min(step * 2, math.floor((bound - first) / 2)))
+  end
+  return first
+end
+
 -- Forget what is too much, too large or too old; whether there was any of it.
 local function forget()
-  local first = math.max(oldest, newest - max_messages + 1)
-  while first <= newest and (bytes > max_bytes or max_age > 0) do
-    local entry = redis.call('XRANGE', log, text(first), '+', 'COUNT', 1)[1]
-    if not entry then
-      break -- nothing but what was erased
-    end
-    local is_over = bytes - head_of(entry) > max_bytes
-    if not is_over and not (max_age > 0 and time_of(entry) < now - max_age) then
-      break
-    end
-    first = offset_of(entry) + 1
-  end
+  local first = kept_from(math.max(oldest, newest - max_messages + 1))
   if first == oldest then
     return false
   end

@@ -53,8 +53,10 @@ class Calls:
         return f"{self._name(room)}@{self._database}".encode()
 
     def see(self, room: str, seen: Seen) -> None:
-        """What a script has answered of the room."""
-        self._seen[room] = seen
+        """What a script has answered of the room; what was published since may have come before the answer."""
+        known = self._seen.get(room)
+        if known is None or known.epoch != seen.epoch or known.offset <= seen.offset:
+            self._seen[room] = seen
         self._seen.move_to_end(room)
         if len(self._seen) > _ROOMS_SEEN:
             self._seen.popitem(last=False)
