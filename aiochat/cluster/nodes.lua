@@ -4,6 +4,9 @@
 -- as long itself, as when Redis was away, gives the others the time to say that they live.
 
 local nodes, node, lease, life = KEYS[1], ARGV[1], tonumber(ARGV[2]), ARGV[3]
+if redis.call('EXISTS', KEYS[2]) == 1 then
+  return { 0, 1, {} } -- it is to be another one
+end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local known = redis.call('ZSCORE', nodes, node)
@@ -21,4 +24,4 @@ end
 if was_silent or not known then
   silent = {}
 end
-return { known and 1 or 0, redis.call('EXISTS', KEYS[2]), silent }
+return { known and 1 or 0, 0, silent }

@@ -88,7 +88,7 @@ class Nodes:
         if isinstance(replies, StoreError):
             return
         is_known, is_swept, silent = replies[0]
-        if self._is_another(replies[1]) or (self._has_beaten and not is_known):
+        if self._is_another(replies[1]) or (self._has_beaten and not is_known and not is_swept):
             self._members.is_unsure = True
         self._has_beaten = True
         for node in silent:
