@@ -178,3 +178,24 @@ async def test_who_came_from_another_node_is_not_given_back_to_it(two: list[Node
 
     await two[0].until(lambda: alice.code or node() == f"{two[0].log.link.node}.1")
     assert alice.code is None
+
+
+async def test_a_crowd_is_registered_anew_in_portions(
+    two: list[Node], asked: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One after another here; what the node was before is swept behind the last, so that nobody is told as gone."""
+    monkeypatch.setattr(members_, "_REGISTERED_AT_ONCE", 1)
+    alice = await two[0].enter(name="alice", codec=MANY_ROOMS)
+    crowd = [await two[1].enter(name=f"bob{number}", codec=MANY_ROOMS) for number in range(9)]
+    await two[0].until(lambda: ("came", "bob8") in moves(alice))
+    before = moves(alice)
+    assert two[1].hub.cluster is not None
+    members = two[1].hub.cluster.members
+    members.is_unsure = True
+    await two[1].until(lambda: members.node.endswith(".1"))
+    crowd[0].ask(m.Leave(room="lobby"))  # in the midst of it
+    await two[0].until(lambda: asked.exists(f"aiochat:1:{{.nodes}}:swept:{two[1].log.link.node}"))
+    await _beats(asked, 2)
+    assert moves(alice) == [*before, ("went", "bob0")]
+    listed = await answer(two[0], alice, m.Who(room="lobby"), m.Members)
+    assert persons(listed.members) == {"alice", *(f"bob{number}" for number in range(1, 9))}

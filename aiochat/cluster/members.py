@@ -4,6 +4,7 @@ What scripts publish on a room's channel is what each node tells its own members
 away the node goes on with what it knows; it registers everybody anew once Redis is back.
 """
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final
@@ -11,7 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from aiochat.cluster.fullest import Fullest
-from aiochat.cluster.membership import Membership
+from aiochat.cluster.membership import Membership, Place
 from aiochat.cluster.steps import LIFE_MS, Steps, unpack, wanted
 from aiochat.config import Presence
 from aiochat.directory import Directory
@@ -22,26 +23,10 @@ from aiochat.roomlog.contract import Link
 
 _TOUCH_SECONDS: Final = 6 * 3600.0
 _ROOMS_AT_ONCE: Final = 1_000  # that are listed in one command
-_STAND_SECONDS: Final = 1.0  # for a room's channel, so that nobody who comes misses who comes next
+_REGISTERED_AT_ONCE: Final = 1_000  # 2.5 MiB of commands
 _RECOUNT_SECONDS: Final = 1.0  # after a large room's count has changed; members.lua tells it at most twice in that
 
 Tell = Callable[[str, str, Sender, str | None], object]
-
-
-class _Place:
-    """A room in which this node has members, or somebody on the way."""
-
-    __slots__ = ("as_of", "count", "held", "recount_at", "stands", "stands_by", "touch_at", "waiting")
-
-    def __init__(self, now: float) -> None:
-        self.held: dict[str, Membership] = {}  # by client
-        self.count = 0
-        self.as_of = 0
-        self.stands = False
-        self.stands_by = now + _STAND_SECONDS
-        self.touch_at = now + _TOUCH_SECONDS
-        self.recount_at: float | None = None
-        self.waiting: list[Callable[[], None]] = []
 
 
 class Members:
@@ -72,7 +57,7 @@ class Members:
         self._called = called
         self.steps = Steps(link, settings, put_item, self._see)
         self.fullest = Fullest(link, self.steps, put_item, self._noted)
-        self._places: dict[str, _Place] = {}
+        self._places: dict[str, Place] = {}
         self._lost: dict[Membership, None] = {}  # the longest first
         self._stamps = 0
 
@@ -179,20 +164,43 @@ class Members:
 
         self.steps.ask(room, "sweep", (node, cursor), answered)
 
-    def register_anew(self, node: str, *, is_known: bool) -> None:
-        """All that is here, as that of `node`, as this one is called now; `is_known` if the others never missed it."""
+    def register_anew(self, node: str, then: Callable[[], object], *, is_known: bool) -> None:
+        """All that is here, as that of `node`, as this one is called now; `is_known` if the others never missed it.
+
+        `then` is called once all of it has been sent, unless it has to be done again before.
+        """
         self.node = node
         self.is_unsure = False
         self._list_rooms(list(self._places))
-        for room, place in self._places.items():
-            for membership in list(place.held.values()):
-                if membership.deadline is not None and not is_known:
-                    continue  # the others have been told that it is gone
-                membership.stamp = self._stamp()
-                self._enter(membership, partial(self._is_called, membership, membership.name), is_known=is_known)
-                if membership.deadline is not None:
-                    lost = (membership.client, membership.stamp, int(membership.is_free))
-                    self._send(room, "lose", *lost)
+        held = [membership for place in self._places.values() for membership in place.held.values()]
+        # Those who are lost and were swept: the others have been told that they are gone.
+        left = deque(membership for membership in held if is_known or membership.deadline is None)
+        self._register_some(node, left, then, is_known=is_known)
+
+    def _register_some(self, node: str, left: deque[Membership], then: Callable[[], object], *, is_known: bool) -> None:
+        """The next of them, and the ones after these when Redis has answered."""
+        if node != self.node:
+            return
+        if not left:
+            then()
+            return
+        for _ in range(min(len(left), _REGISTERED_AT_ONCE)):
+            membership = left.popleft()
+            if self._holds(membership):
+                self._register(membership, is_known=is_known)
+        go_on = partial(self._register_some, node, left, then, is_known=is_known)
+        self._link.ask([("PING",)], lambda _: self._put_item(go_on))
+
+    def _register(self, membership: Membership, *, is_known: bool) -> None:
+        membership.stamp = self._stamp()
+        self._enter(membership, partial(self._is_called, membership, membership.name), is_known=is_known)
+        if membership.deadline is not None:
+            lost = (membership.client, membership.stamp, int(membership.is_free))
+            self._send(membership.room, "lose", *lost)
+
+    def _holds(self, membership: Membership) -> bool:
+        place = self._places.get(membership.room)
+        return place is not None and place.held.get(membership.client) is membership
 
     def _stamp(self) -> str:
         self._stamps += 1
@@ -204,8 +212,8 @@ class Members:
 
     # To Redis.
 
-    def _begin(self, room: str) -> _Place:
-        place = self._places[room] = _Place(self._time())
+    def _begin(self, room: str) -> Place:
+        place = self._places[room] = Place(self._time(), _TOUCH_SECONDS)
         self._link.listen(self.steps.channel(room), partial(self._heard, room), partial(self._stands, room))
         self._list_rooms([room])
         return place
@@ -217,7 +225,7 @@ class Members:
             some = rooms[first : first + _ROOMS_AT_ONCE]
             self._link.ask([("SADD", key, *some), ("PEXPIRE", key, LIFE_MS)], self._written)
 
-    def _end(self, room: str, place: _Place) -> None:
+    def _end(self, room: str, place: Place) -> None:
         self._go_on(place)
         del self._places[room]
         self._link.unlisten(self.steps.channel(room))
@@ -229,7 +237,7 @@ class Members:
         else:
             place.waiting.append(step)
 
-    def _go_on(self, place: _Place) -> None:
+    def _go_on(self, place: Place) -> None:
         waiting, place.waiting = place.waiting, []
         for step in waiting:
             step()
@@ -253,8 +261,7 @@ class Members:
         then(membership.name)
 
     def _move(self, membership: Membership) -> None:
-        place = self._places.get(membership.room)
-        if place is not None and place.held.get(membership.client) is membership:
+        if self._holds(membership):
             membership.has_moved = True
             self._called(membership)
             self.leave(membership)
@@ -271,9 +278,8 @@ class Members:
 
     def _take(self, membership: Membership, wanted: str | None, given: str | None) -> None:
         """Note the name that Redis has given it; or else give it one that is free here, until Redis is back."""
-        place = self._places.get(membership.room)
         name = wanted if given is None else given or None
-        if place is None or place.held.get(membership.client) is not membership or membership.is_free:
+        if not self._holds(membership) or membership.is_free:
             membership.name = name
             return
         self._release(membership)

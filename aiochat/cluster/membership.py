@@ -1,6 +1,11 @@
-"""What a node keeps of one of its clients in one of its rooms; members.py says it to the others."""
+"""What a node keeps of its rooms, and of one of its clients in one of them; members.py says it to the others."""
+
+from collections.abc import Callable
+from typing import Final
 
 from aiochat.messages import Sender
+
+_STAND_SECONDS: Final = 1.0  # for a room's channel, so that nobody who comes misses who comes next
 
 
 class Membership:
@@ -22,3 +27,19 @@ class Membership:
     @property
     def sender(self) -> Sender:
         return Sender(self.client, self.name, self.user)
+
+
+class Place:
+    """A room in which this node has members, or somebody on the way. `now` is the loop's time."""
+
+    __slots__ = ("as_of", "count", "held", "recount_at", "stands", "stands_by", "touch_at", "waiting")
+
+    def __init__(self, now: float, touch_seconds: float) -> None:
+        self.held: dict[str, Membership] = {}  # by client
+        self.count = 0
+        self.as_of = 0
+        self.stands = False
+        self.stands_by = now + _STAND_SECONDS
+        self.touch_at = now + touch_seconds
+        self.recount_at: float | None = None
+        self.waiting: list[Callable[[], None]] = []

@@ -114,12 +114,11 @@ class Nodes:
         self._generation += 1
         self._has_beaten = False
         _logger.warning("node_registered_anew", node=before, swept=not is_known)
-        self._members.register_anew(f"{self._link.node}.{self._generation}", is_known=is_known)
+        swept = partial(self._sweep, before) if is_known else _nothing  # those who left while Redis was away
+        self._members.register_anew(f"{self._link.node}.{self._generation}", swept, is_known=is_known)
         self._renewed()
         self._is_beating = True
         self._beat()
-        if is_known:
-            self._sweep(before)  # those who left while Redis was away
 
     # Another one's end.
 
@@ -164,3 +163,7 @@ class Nodes:
 
         for room in rooms:
             self._members.sweep(room, node, partial(swept, room))
+
+
+def _nothing() -> None:
+    """Others have swept it."""
