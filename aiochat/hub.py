@@ -81,7 +81,6 @@ class Hub:
         self.ts = 0  # Unix milliseconds; where the clock is set back it stands still, as offsets and `ts` go together
         self.turns = 0
         self.unseen_checks = 0  # how often `check` was called since the last turn that knew of it
-        self.is_over = False
         self.refused = Counts(REPLIES)
 
     # What connections call.
@@ -160,10 +159,6 @@ class Hub:
         self._items.append(item)
         self._wake()
 
-    def apply_no_more(self) -> None:
-        """Commands count no longer: who is told to go would not hear what others are then told they have said."""
-        self.is_over = True
-
     def _wake(self) -> None:
         if self._sleeping is not None:
             if not self._sleeping.done():
@@ -186,8 +181,7 @@ class Hub:
     def _apply_commands(self) -> None:
         limits_messages = self.guard.shares.limits_messages
         for client in self.inbox.take():
-            commands = [] if self.is_over else client.commands or []
-            client.commands = None
+            commands, client.commands = client.commands or [], None
             for done, command in enumerate(commands, 1):
                 try:
                     if limits_messages:

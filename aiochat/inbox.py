@@ -28,6 +28,7 @@ class Inbox:
         self._senders: list[Client] = []  # who has commands for the next turn
         self._held: dict[Client, None] = {}  # whose connections stopped reading until their commands are taken
         self.bytes = 0  # of all commands that wait
+        self._is_shut = False
 
     def __bool__(self) -> bool:
         return bool(self._senders or self._held)
@@ -59,7 +60,14 @@ class Inbox:
     def take(self) -> list[Client]:
         """Those with commands, in the order in which they began to have some."""
         senders, self._senders = self._senders, []
+        if self._is_shut:
+            for client in senders:
+                client.commands = None
         return senders
+
+    def shut(self) -> None:
+        """No command counts any more: who is told to go would not hear what others are then told they have said."""
+        self._is_shut = True
 
     def has_taken(self, client: Client) -> None:
         """All that the client had sent is applied, or will never be."""

@@ -57,7 +57,7 @@ class Publishing:
     def flush(self) -> asyncio.Future[None]:
         """Done when everything that has arrived so far, whoever said it, has been fanned out; commands end here."""
         flushed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._hub.later(self._hub.apply_no_more)
+        self._hub.later(self._hub.inbox.shut)
         settle = partial(self._hub.log.settle, partial(_set_done, flushed))
         application = self._hub.application
         self._hub.later(settle if application is None else partial(application.queue.settle, settle))
